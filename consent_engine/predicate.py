@@ -1,0 +1,101 @@
+"""Predicates over records: what Consents compile to. All that other code needs of them is found here.
+
+The classes are in condition.py, the functions that build simplified ones in simplify.py.
+"""
+
+from collections.abc import Callable, Hashable
+
+from consent_engine.condition import (
+    EVERYTHING,
+    NOTHING,
+    AllOf,
+    AnyOf,
+    Attribute,
+    Constant,
+    During,
+    Either,
+    Not,
+    OnlyOf,
+    PerPerson,
+    Predicate,
+    Record,
+    Values,
+)
+from consent_engine.simplify import all_of, any_of, during, either, negate, per_person
+
+__all__ = [
+    "EVERYTHING",
+    "NOTHING",
+    "AllOf",
+    "AnyOf",
+    "Attribute",
+    "Constant",
+    "During",
+    "Either",
+    "Not",
+    "OnlyOf",
+    "PerPerson",
+    "Predicate",
+    "Record",
+    "Values",
+    "all_of",
+    "any_of",
+    "bound",
+    "during",
+    "either",
+    "holds",
+    "negate",
+    "per_person",
+    "specialised",
+]
+
+Key = Callable[[Attribute, Hashable], Hashable]
+
+
+def holds(predicate: Predicate, record: Record) -> bool:
+    """Return whether the predicate holds for the record."""
+    return predicate.holds(record)
+
+
+def bound(predicate: Predicate, key: Key) -> Predicate:
+    """Return a predicate of the same shape with every attribute value replaced by key(attribute, value)."""
+    match predicate:
+        case AnyOf(attribute, values):
+            return AnyOf(attribute, frozenset(key(attribute, value) for value in values))
+        case OnlyOf(attribute, values):
+            return OnlyOf(attribute, frozenset(key(attribute, value) for value in values))
+        case AllOf(parts):
+            return AllOf(frozenset(bound(part, key) for part in parts))
+        case Either(parts):
+            return Either(frozenset(bound(part, key) for part in parts))
+        case Not(part):
+            return Not(bound(part, key))
+        case PerPerson(groups, otherwise, nobody):
+            return PerPerson(
+                tuple((persons, bound(part, key)) for persons, part in groups),
+                bound(otherwise, key),
+                bound(nobody, key),
+            )
+    return predicate
+
+
+def specialised(predicate: Predicate, attribute: Attribute, values: Values) -> Predicate:
+    """Return what is left of the predicate for records whose values of the attribute are exactly these."""
+    match predicate:
+        case AnyOf(asked, wanted) if asked == attribute:
+            return NOTHING if wanted.isdisjoint(values) else EVERYTHING
+        case OnlyOf(asked, allowed) if asked == attribute:
+            return EVERYTHING if allowed.issuperset(values) else NOTHING
+        case AllOf(parts):
+            return all_of(*(specialised(part, attribute, values) for part in parts))
+        case Either(parts):
+            return either(*(specialised(part, attribute, values) for part in parts))
+        case Not(part):
+            return negate(specialised(part, attribute, values))
+        case PerPerson(groups, otherwise, nobody):
+            return per_person(
+                [(persons, specialised(part, attribute, values)) for persons, part in groups],
+                specialised(otherwise, attribute, values),
+                specialised(nobody, attribute, values),
+            )
+    return predicate

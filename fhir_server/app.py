@@ -1,0 +1,168 @@
+"""The composition root: settings in, ASGI app out; the only place where the parts are wired."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from joserfc.jwk import ECKey
+from pymongo import AsyncMongoClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fhir_server.audit.log import AuditLog
+from fhir_server.auth.bearer import Bearer
+from fhir_server.auth.gate import Gatekeeper
+from fhir_server.auth.policy import Policy
+from fhir_server.crypto.keyring import Keyring
+from fhir_server.crypto.sealing import Wrapping
+from fhir_server.crypto.tokens import Tokens
+from fhir_server.definitions.registry import registry
+from fhir_server.http.fhir import FhirEndpoint
+from fhir_server.interactions.call import Services
+from fhir_server.search.matches import Matches
+from fhir_server.search.project import Projector
+from fhir_server.settings import Settings
+from fhir_server.store.collections import Collections
+from fhir_server.store.commit import Committer
+from fhir_server.store.consents import Consents, Trust
+from fhir_server.store.keys import DataKeys
+from fhir_server.store.persons import Persons
+from fhir_server.store.resources import Resources
+from fhir_server.store.shadow import Shadows
+from fhir_server.store.writing import Writer
+
+VERSION = version("fhir-facade")
+ISSUER = "fhir-facade"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that commands use without HTTP."""
+
+    services: Services
+    keys: DataKeys
+    collections: Collections
+    client: AsyncMongoClient[dict[str, Any]]
+
+    async def ready(self) -> None:
+        """Make what the store needs before the first request."""
+        await self.keys.ensure_index()
+        await self.collections.ensure("AuditEvent", "Consent", "Patient")
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Return the keyring of an installation, made when it is first asked for."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return Keyring.open(settings.data / "keyring.json")
+
+
+def bearer_of(keyring: Keyring) -> Bearer:
+    """Return the issuer and verifier of an installation's tokens."""
+    return Bearer(ECKey.import_key(keyring.signing_pem.decode()), issuer=f"{ISSUER}/{keyring.fingerprint}")
+
+
+def assemble(
+    settings: Settings,
+    keyring: Keyring,
+    *,
+    uri: str,
+    clock: Callable[[], datetime] = _now,
+    gated: bool = True,
+) -> Parts:
+    """Return the wired parts over the database at a MongoDB URI. gated: see auth/policy.py."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, tz_aware=True, maxPoolSize=20)
+    database = client[settings.database]
+    zone = ZoneInfo(settings.zone)
+    tokens = Tokens(keyring.index_key)
+    index, labels = tokens.of("index"), tokens.of("label")
+    definitions = registry()
+    projector = Projector(definitions, zone=zone, base_url=settings.public_base)
+    keys = DataKeys(database, Wrapping(keyring), tokens.of("data-key"))
+    resources = Resources(database, keys, strictest_label=settings.strictest_label)
+    persons = Persons(database, tokens.of("person"))
+    shadows = Shadows(definitions, projector, index, labels)
+    committer = Committer(client, database)
+    collections = Collections(database)
+    trust = Trust(settings.trusted_consent_authorities, zone)
+    gatekeeper = Gatekeeper(
+        definitions,
+        Consents(database, index, trust, resources.opened),
+        persons,
+        policy=Policy(
+            treatment=settings.implicit_policy == "treatment", reporting=settings.reporting_clients, gated=gated
+        ),
+        index=index,
+        labels=labels,
+        clock=clock,
+    )
+    services = Services(
+        settings=settings,
+        registry=definitions,
+        projector=projector,
+        matches=Matches(definitions, zone=zone, base_url=settings.public_base),
+        resources=resources,
+        writer=Writer(
+            database,
+            collections=collections,
+            shadows=shadows,
+            persons=persons,
+            keys=keys,
+            resources=resources,
+            digest=tokens.of("digest"),
+            trust=trust,
+        ),
+        committer=committer,
+        gatekeeper=gatekeeper,
+        audit=AuditLog(shadows, keys, committer),
+        clock=clock,
+        term=index,
+        cursor_key=keyring.cursor_key,
+        zone=zone,
+    )
+    return Parts(services, keys, collections, client)
+
+
+def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
+    """Return the ASGI app over wired parts."""
+    endpoint = FhirEndpoint(parts.services, bearer_of(keyring), base=settings.public_base, version=VERSION)
+
+    async def health(request: Request) -> Response:
+        await parts.client.admin.command("ping")
+        return JSONResponse({"status": "up"})
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await parts.ready()
+        yield
+        await parts.client.close()
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/fhir", endpoint.handle, methods=METHODS),
+            Route("/fhir/{path:path}", endpoint.handle, methods=METHODS),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def worker() -> Starlette:
+    """Return the app of one worker process; the command line hands settings and database over in the environment."""
+    settings = Settings.load(Path(os.environ["FHIR_DATA"]))
+    keyring = keyring_of(settings)
+    return create_app(settings, assemble(settings, keyring, uri=os.environ["FHIR_MONGODB_URI"]), keyring)

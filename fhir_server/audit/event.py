@@ -1,0 +1,144 @@
+"""Building AuditEvents.
+
+Source: FHIR R4 AuditEvent; IHE Basic Audit Log Patterns (BALP) 1.1, "RESTful activity" patterns: the requesting user is
+the agent with requestor = true, the query is kept base64-encoded, the patient is an entity of role 1.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from consent_engine.decision import Ground
+from fhir_server.auth.requester import Requester
+from fhir_server.store.instants import instant
+
+REST = {
+    "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
+    "code": "rest",
+    "display": "Restful Operation",
+}
+INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
+PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+ENTITY_TYPES = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+SERVER = "fhir-facade"
+
+ACTIONS = {
+    "create": "C",
+    "read": "R",
+    "vread": "R",
+    "history-instance": "R",
+    "update": "U",
+    "delete": "D",
+    "search-type": "E",
+    "batch": "E",
+    "transaction": "E",
+    "capabilities": "R",
+}
+
+
+class Outcome(Enum):
+    """Whether it was done. Codes of AuditEvent.outcome."""
+
+    DONE = "0"
+    REFUSED = "4"
+    FAILED = "8"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened.
+
+    resources: references (with version) of what was disclosed, changed or asked for. patients: ids of the Patients
+    whose records these are. concerned: ids of the institutions whose records these are. query: the search as asked.
+    grounds: the Consent provisions that decided. unconsented: it was disclosed on a policy's word, which one.
+    """
+
+    interaction: str
+    outcome: Outcome = Outcome.DONE
+    status: int = 200
+    resources: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    concerned: frozenset[str] = frozenset()
+    query: str | None = None
+    grounds: frozenset[Ground] = frozenset()
+    note: str | None = None
+
+
+def audit_event(happening: Happening, requester: Requester | None, *, id: str, at: int) -> dict[str, Any]:
+    """Return the AuditEvent resource of what happened.
+
+    at: microseconds since 1970 UTC.
+    """
+    event: dict[str, Any] = {
+        "resourceType": "AuditEvent",
+        "id": id,
+        "meta": {"versionId": "1", "lastUpdated": instant(at)},
+        "type": REST,
+        "subtype": [{"system": INTERACTIONS, "code": happening.interaction}],
+        "action": ACTIONS.get(happening.interaction, "E"),
+        "recorded": instant(at),
+        "outcome": happening.outcome.value,
+    }
+    if happening.outcome is not Outcome.DONE or happening.note:
+        event["outcomeDesc"] = " ".join(part for part in (f"HTTP {happening.status}", happening.note) if part)
+    if requester:
+        event["purposeOfEvent"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}]}]
+    event["agent"] = list(_agents(requester))
+    event["source"] = {"observer": {"display": SERVER}, "type": [_coding("security-source-type", "4")]}
+    if entities := list(_entities(happening)):
+        event["entity"] = entities
+    return event
+
+
+def _agents(requester: Requester | None) -> Iterable[dict[str, Any]]:
+    if requester is None:
+        yield {"who": {"display": "unknown"}, "requestor": True}
+        return
+    user: dict[str, Any] = {
+        "type": {"coding": [{"system": PARTICIPATION, "code": "IRCP"}]},
+        "role": [{"text": str(requester.role)}],
+        "who": {"reference": requester.user},
+        "altId": requester.token,
+        "requestor": True,
+    }
+    if not requester.token:
+        del user["altId"]
+    if requester.reason:
+        user["purposeOfUse"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}], "text": requester.reason}]
+    yield user
+    yield {"who": {"reference": f"Organization/{requester.organization}"}, "requestor": False}
+
+
+def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
+    for reference in happening.resources:
+        yield {"what": {"reference": reference}, "type": _coding("audit-entity-type", "2"), "role": _role("4")}
+    for patient in happening.patients:
+        yield {
+            "what": {"reference": f"Patient/{patient}"},
+            "type": _coding("audit-entity-type", "1"),
+            "role": _role("1"),
+        }
+    if happening.query is not None:
+        encoded = base64.b64encode(happening.query.encode()).decode()
+        yield {"type": _coding("audit-entity-type", "2"), "role": _role("24"), "query": encoded}
+    for ground in sorted(happening.grounds, key=lambda each: (each.consent, each.version, each.path)):
+        yield {
+            "what": {"reference": f"Consent/{ground.consent}/_history/{ground.version}"},
+            "type": _coding("audit-entity-type", "2"),
+            "role": _role("12"),
+            "detail": [{"type": "provision", "valueString": ground.path}],
+        }
+
+
+def _coding(system: str, code: str) -> dict[str, Any]:
+    return {"system": f"http://terminology.hl7.org/CodeSystem/{system}", "code": code}
+
+
+def _role(code: str) -> dict[str, Any]:
+    return {"system": ENTITY_ROLES, "code": code}

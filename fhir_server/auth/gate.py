@@ -1,0 +1,203 @@
+"""The gate: a requester's permissions on stored documents, with the Consents that bear on them as they stand now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from consent_engine.consent import Consent
+from consent_engine.decision import Decision, decide
+from consent_engine.predicate import NOTHING, Attribute, Predicate, bound
+from consent_engine.rules import AccessRequest, Compiled, combined, rules_for
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, permission
+from fhir_server.auth.requester import Requester, Role
+from fhir_server.crypto.tokens import Tokens
+from fhir_server.definitions.registry import Registry
+from fhir_server.store.consents import ByPerson, Consents, Epochs
+from fhir_server.store.permitted import Permitted, persons_of, record_of
+from fhir_server.store.persons import Persons
+
+Rules = Mapping[Hashable, tuple[Compiled, ...]]
+KNOWN_RULES = 50_000
+KNOWN_REQUESTERS = 1_000
+
+# Under which plain index term a consent's value is filed in `ix` (store/shadow.py).
+FILED = {Attribute.CODE: ":code|", Attribute.PROFILE: ":profile|", Attribute.AUTHOR: ":author|"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the Consents say to one kind of requester: until when, in groups, and rule by rule."""
+
+    until: datetime | None
+    groups: tuple[Group, ...]
+    rules: Rules
+
+    def holds_at(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+
+class Gatekeeper:
+    """Makes the gate of each request."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        consents: Consents,
+        persons: Persons,
+        *,
+        policy: Policy,
+        index: Tokens,
+        labels: Tokens,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.compartment = frozenset(registry.compartment("Patient"))
+        self.consents = consents
+        self.persons = persons
+        self.policy = policy
+        self.clock = clock
+        self._index = index
+        self._labels = labels
+        self._rules: dict[tuple[str, str, AccessRequest], tuple[datetime, Compiled]] = {}
+        self._overall: dict[AccessRequest, tuple[Epochs, Standing]] = {}
+
+    def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
+        """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
+        return RequestGate(self, requester, letter, action)
+
+    def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
+        """Return what these persons' Consents say to a request now."""
+        rules = {
+            person: tuple(self._compiled(each, request, now) for each in by_person[person]) for person in by_person
+        }
+        said: dict[tuple[Predicate, Predicate], set[Hashable]] = {}
+        for person, compiled in rules.items():
+            said.setdefault(combined(compiled), set()).add(person)
+        groups = tuple(
+            Group(frozenset(persons), permit, forbid)
+            for (permit, forbid), persons in said.items()
+            if permit != NOTHING or forbid != NOTHING
+        )
+        ends = [each.until for compiled in rules.values() for each in compiled if each.until]
+        return Standing(min(ends, default=None), groups, rules)
+
+    async def overall(self, request: AccessRequest, epochs: Epochs, now: datetime) -> Standing:
+        """Return what all Consents of the store say to a request; made anew only after a Consent or the time changed it."""
+        known = self._overall.get(request)
+        if known and known[0] == epochs and known[1].holds_at(now):
+            return known[1]
+        found = self.standing(await self.consents.bearing_on(request.actors, epochs), request, now)
+        if len(self._overall) > KNOWN_REQUESTERS:
+            self._overall.clear()
+        self._overall[request] = (epochs, found)
+        return found
+
+    def _compiled(self, consent: Consent, request: AccessRequest, now: datetime) -> Compiled:
+        key = (consent.id, consent.version, request)
+        known = self._rules.get(key)
+        if known and known[0] <= now and (known[1].until is None or now < known[1].until):
+            return known[1]
+        plain = rules_for(consent, request, now)
+        keyed = replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self._key)) for rule in plain.rules))
+        if len(self._rules) > KNOWN_RULES:
+            self._rules.clear()
+        self._rules[key] = (now, keyed)
+        return keyed
+
+    def _key(self, attribute: Attribute, value: Hashable) -> Hashable:
+        if attribute is Attribute.LABEL:
+            return self._labels(str(value))
+        return self._index(FILED[attribute] + str(value)) if attribute in FILED else value
+
+
+class RequestGate:
+    """The gate of one request: reads the epochs once, then answers from what stands under them."""
+
+    def __init__(self, keeper: Gatekeeper, requester: Requester, letter: str, action: str) -> None:
+        self._keeper = keeper
+        self._requester = requester
+        self._letter = letter
+        self._request = AccessRequest(
+            actors=requester.actors,
+            purpose=requester.purpose,
+            action=action,
+            delegate=requester.role is Role.RELATED_PERSON,
+        )
+        self.now = keeper.clock()
+        self._rules: dict[Hashable, tuple[Compiled, ...]] = {}
+        self._own: frozenset[Hashable] = frozenset()
+        self._context: frozenset[Hashable] = frozenset()
+        self._permitted_overall: Permitted | None = None
+
+    @cached_property
+    def _basis(self) -> asyncio.Future[Epochs]:
+        """The epochs and the requester's own persons, read once; asked for by the first who needs them."""
+        return asyncio.ensure_future(self._read_basis())
+
+    async def _read_basis(self) -> Epochs:
+        ids = {each.removeprefix("Patient/") for each in (self._requester.subject, self._requester.patient) if each}
+        epochs = self._keeper.consents.epochs()
+        if not ids:
+            return await epochs
+        read, keys = await asyncio.gather(epochs, self._keeper.persons.keys(ids))
+        if self._requester.subject:
+            self._own = frozenset({keys[self._requester.subject.removeprefix("Patient/")]})
+        if self._requester.patient:
+            self._context = frozenset({keys[self._requester.patient.removeprefix("Patient/")]})
+        return read
+
+    def begin(self) -> None:
+        """Start to read what every decision of this request needs, while something else is being fetched."""
+        if self._keeper.policy.gated:
+            _ = self._basis
+
+    async def among(self, persons: Iterable[Hashable]) -> Permitted:
+        """Return what may be seen of records that belong to no persons but these."""
+        if not self._keeper.policy.gated:
+            return self._permitted(())
+        epochs = await self._basis
+        by_person = await self._keeper.consents.of_persons(persons, epochs)
+        standing = self._keeper.standing(by_person, self._request, self.now)
+        self._rules.update(standing.rules)
+        return self._permitted(standing.groups)
+
+    async def overall(self) -> Permitted:
+        """Return what may be seen of all records."""
+        if self._permitted_overall is None:
+            groups: tuple[Group, ...] = ()
+            if self._keeper.policy.gated:
+                standing = await self._keeper.overall(self._request, await self._basis, self.now)
+                self._rules.update(standing.rules)
+                groups = standing.groups
+            self._permitted_overall = self._permitted(groups)
+        return self._permitted_overall
+
+    def decision(self, type: str, document: Mapping[str, Any]) -> Decision | None:
+        """Return what the Consents said of a document that this gate judged; None when the policy alone decided."""
+        found = [each for person in persons_of(document) for each in self._rules.get(person, ())]
+        if not found or type in DIRECTORY:
+            return None
+        return decide(found, record_of(type, document))
+
+    def _permitted(self, groups: tuple[Group, ...]) -> Permitted:
+        known: dict[str, Predicate] = {}
+
+        def on(type: str) -> Predicate:
+            if type not in known:
+                known[type] = permission(
+                    self._requester,
+                    type,
+                    self._letter,
+                    policy=self._keeper.policy,
+                    groups=groups,
+                    own=self._own,
+                    context=self._context,
+                    in_compartment=type in self._keeper.compartment,
+                )
+            return known[type]
+
+        return Permitted(on)

@@ -1,0 +1,171 @@
+"""The default policy: role and institution first, then what the patients' Consents say.
+
+permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
+
+1. An institution's clinicians and systems see its own records for treatment, unless the patient denies it.
+2. Records of another institution need an active Consent of the patient that names the requester.
+3. Deny beats permit (decided in consent_engine).
+4. Break-glass (purpose ETREAT or BTG, with a reason) opens what nobody has permitted; it does not open what the patient
+   has denied.
+5. Statutory reporting (purpose PUBHLTH) needs no consent and reaches only the systems named in the settings.
+6. A patient sees their own records; a related person sees what the patient's Consent grants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from consent_engine.predicate import (
+    EVERYTHING,
+    NOTHING,
+    AnyOf,
+    Attribute,
+    PerPerson,
+    Predicate,
+    all_of,
+    either,
+    negate,
+)
+from consent_engine.vocabulary import purposes_covering
+from fhir_server.auth.requester import INSTITUTIONAL, Requester, Role
+from fhir_server.auth.scopes import Reach
+
+# Types that are about institutions, staff, products and definitions, never about a patient: every user may see them.
+# A type outside this list and outside the Patient compartment is seen by its own institution alone.
+DIRECTORY = frozenset(
+    [
+        "CapabilityStatement",
+        "CodeSystem",
+        "CompartmentDefinition",
+        "ConceptMap",
+        "Endpoint",
+        "HealthcareService",
+        "ImplementationGuide",
+        "Location",
+        "Medication",
+        "MedicationKnowledge",
+        "NamingSystem",
+        "OperationDefinition",
+        "Organization",
+        "OrganizationAffiliation",
+        "Practitioner",
+        "PractitionerRole",
+        "Questionnaire",
+        "SearchParameter",
+        "StructureDefinition",
+        "StructureMap",
+        "Substance",
+        "TerminologyCapabilities",
+        "ValueSet",
+    ]
+)
+
+# The SMART scope contexts that each role's tokens may use; scopes of another context grant nothing.
+CONTEXTS = {
+    Role.PRACTITIONER: frozenset({"user", "patient"}),
+    Role.PATIENT: frozenset({"user", "patient"}),
+    Role.RELATED_PERSON: frozenset({"user", "patient"}),
+    Role.SYSTEM: frozenset({"system", "user"}),
+    Role.AUDITOR: frozenset({"system", "user"}),
+}
+
+
+class Group(NamedTuple):
+    """Persons whose Consents say the same of this requester."""
+
+    persons: frozenset[Hashable]
+    permit: Predicate
+    forbid: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings of the default policy.
+
+    treatment: rule 1 is in force (otherwise nothing is permitted without a Consent).
+    reporting: users that do statutory reporting. gated: False only for a server that serves all it holds to everybody
+    whose token's scopes allow it, as the reference side of the non-interference test does.
+    """
+
+    treatment: bool = True
+    reporting: frozenset[str] = frozenset()
+    gated: bool = True
+
+
+def for_treatment(requester: Requester) -> bool:
+    """Return whether the requester's purpose is treatment or a kind of it."""
+    return "TREAT" in purposes_covering(requester.purpose)
+
+
+def breaks_glass(requester: Requester) -> bool:
+    """Return whether this is an emergency access with a stated reason (rule 4)."""
+    emergency = "ETREAT" in purposes_covering(requester.purpose)
+    return requester.role is Role.PRACTITIONER and emergency and bool(requester.reason)
+
+
+def reports(requester: Requester, policy: Policy) -> bool:
+    """Return whether this is statutory reporting by a system that is set to do it (rule 5)."""
+    purpose = "PUBHLTH" in purposes_covering(requester.purpose)
+    return requester.role is Role.SYSTEM and purpose and requester.user in policy.reporting
+
+
+def permission(
+    requester: Requester,
+    type: str,
+    letter: str,
+    *,
+    policy: Policy,
+    groups: Sequence[Group],
+    own: frozenset[Hashable],
+    context: frozenset[Hashable],
+    in_compartment: bool,
+) -> Predicate:
+    """Return the predicate of the records of a type that the requester may touch.
+
+    letter: permission in SMART's terms (c, r, u, d, s). groups: disjoint sets of persons whose Consents bear on the
+    requester. own: person keys of the requester (patients). context: person keys of the token's patient in context.
+    in_compartment: whether records of the type can be in a Patient compartment.
+    """
+    reach = requester.scopes.reach(type, letter, CONTEXTS[requester.role])
+    if reach is Reach.NONE:
+        return NOTHING
+    if not policy.gated:
+        return EVERYTHING
+    by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, in_compartment=in_compartment)
+    if reach is Reach.PATIENT and type not in DIRECTORY:
+        return all_of(by_role, PerPerson(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
+    return by_role
+
+
+def _by_role(
+    requester: Requester,
+    type: str,
+    *,
+    policy: Policy,
+    groups: Sequence[Group],
+    own: frozenset[Hashable],
+    in_compartment: bool,
+) -> Predicate:
+    institution = AnyOf(Attribute.CUSTODIAN, frozenset({requester.organization}))
+    if type == "AuditEvent" or requester.role is Role.AUDITOR:
+        # Only auditors see the log, and they see what concerns their institution: its users and its records.
+        if type == "AuditEvent" and requester.role is Role.AUDITOR:
+            return institution
+        return EVERYTHING if type in DIRECTORY and requester.role is Role.AUDITOR else NOTHING
+    if type in DIRECTORY:
+        return EVERYTHING
+    if reports(requester, policy):
+        return institution
+    of_institution = institution if requester.role in INSTITUTIONAL else NOTHING
+    if not in_compartment:
+        return of_institution
+    nobodys = of_institution if for_treatment(requester) else NOTHING
+    treated = nobodys if policy.treatment else NOTHING
+    implicit = EVERYTHING if breaks_glass(requester) else treated
+    found = tuple(
+        (group.persons - own, all_of(negate(group.forbid), either(implicit, group.permit))) for group in groups
+    )
+    stated = tuple((persons, part) for persons, part in found if persons)
+    return PerPerson((*stated, *(((own, EVERYTHING),) if own else ())), implicit, nobodys)

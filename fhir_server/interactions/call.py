@@ -1,0 +1,141 @@
+"""What every interaction is given (services, the call) and what it gives back (an answer)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from enum import StrEnum
+from typing import Any
+
+from fhir_server.audit.event import Happening
+from fhir_server.audit.log import AuditLog
+from fhir_server.auth.gate import Gatekeeper, RequestGate
+from fhir_server.auth.policy import CONTEXTS
+from fhir_server.auth.requester import Requester
+from fhir_server.auth.scopes import Reach
+from fhir_server.definitions.registry import Registry
+from fhir_server.errors import Absent, Forbidden, Problem
+from fhir_server.fhir_json import dump
+from fhir_server.search.matches import Matches
+from fhir_server.search.project import Projector
+from fhir_server.settings import Settings
+from fhir_server.store.commit import Committer
+from fhir_server.store.instants import http_date, microseconds
+from fhir_server.store.resources import Document, Resources
+from fhir_server.store.writing import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running server, joined once in app.py."""
+
+    settings: Settings
+    registry: Registry
+    projector: Projector
+    matches: Matches
+    resources: Resources
+    writer: Writer
+    committer: Committer
+    gatekeeper: Gatekeeper
+    audit: AuditLog
+    clock: Callable[[], datetime]
+    term: Callable[[str], int]
+    cursor_key: bytes
+    zone: tzinfo
+
+    def now(self) -> int:
+        """Return the present instant in microseconds since 1970 UTC, whole milliseconds."""
+        return microseconds(self.clock())
+
+
+class Return(StrEnum):
+    """What the client wants back from a write (Prefer: return=…)."""
+
+    MINIMAL = "minimal"
+    REPRESENTATION = "representation"
+    OUTCOME = "OperationOutcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, or one entry of a batch.
+
+    base: the server's base URL, without a slash at the end. if_match: the version number asked for, or None.
+    """
+
+    requester: Requester
+    base: str
+    lenient: bool = False
+    returns: Return = Return.REPRESENTATION
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, a JSON body (or none), and headers."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def outcome(*issues: Mapping[str, Any]) -> bytes:
+    """Return the JSON of an OperationOutcome."""
+    return dump({"resourceType": "OperationOutcome", "issue": list(issues)})
+
+
+def refusal(problem: Problem) -> Answer:
+    """Return the answer that a problem makes; it is the same whatever hides behind it."""
+    headers = {"WWW-Authenticate": 'Bearer realm="fhir"'} if problem.status == 401 else {}
+    return Answer(problem.status, outcome(*problem.issues()), headers)
+
+
+def serves(use: Services, type: str) -> None:
+    """Raise Absent unless resources of this type are served."""
+    if type not in use.registry.types:
+        reason = use.registry.unserved.get(type)
+        raise Absent(f"The resource type is not served here: {reason}." if reason else "Unknown resource type.")
+
+
+def gate_for(use: Services, call: Call, type: str, letter: str, *, action: str = "access") -> RequestGate:
+    """Return the request's gate, its readings begun.
+
+    Raises Forbidden if the token's scopes, whatever the store holds, allow nothing of the kind on the type.
+    """
+    requester = call.requester
+    if requester.scopes.reach(type, letter, CONTEXTS[requester.role]) is Reach.NONE:
+        raise Forbidden(f"The token's scopes do not allow this interaction ({letter}) on {type}.")
+    gate = use.gatekeeper.gate(requester, letter, action=action)
+    gate.begin()
+    return gate
+
+
+def version_headers(document: Document) -> dict[str, str]:
+    """Return the ETag and Last-Modified of a stored version."""
+    return {"ETag": f'W/"{document["v"]}"', "Last-Modified": http_date(document["at"])}
+
+
+def disclosed(
+    interaction: str, type: str, documents: Sequence[Document], gate: RequestGate, *, query: str | None = None
+) -> Happening:
+    """Return what is to be recorded when these documents leave."""
+    decisions = (gate.decision(type, each) for each in documents)
+    return Happening(
+        interaction,
+        resources=tuple(f"{type}/{each['_id']}/_history/{each['v']}" for each in documents),
+        patients=tuple(sorted({patient for each in documents for patient in each.get("pr", ())})),
+        concerned=custodians(documents),
+        query=query,
+        grounds=frozenset(ground for each in decisions if each for ground in each.grounds),
+    )
+
+
+def custodians(documents: Sequence[Document]) -> frozenset[str]:
+    """Return the institutions that the documents belong to."""
+    found: set[str] = set()
+    for each in documents:
+        found.update([each["org"]] if isinstance(each["org"], str) else each["org"])
+    return frozenset(found)

@@ -1,0 +1,205 @@
+"""What create, update, delete and transactions have in common: who may write what, and how it is stored.
+
+Source: FHIR R4 RESTful API, "create", "update", "delete"; consent.md D16.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.audit.event import Happening
+from fhir_server.auth.gate import RequestGate
+from fhir_server.auth.policy import CONTEXTS, DIRECTORY
+from fhir_server.auth.requester import INSTITUTIONAL, Role
+from fhir_server.auth.scopes import Reach
+from fhir_server.errors import (
+    Absent,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    PreconditionFailed,
+)
+from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for, outcome, serves, version_headers
+from fhir_server.resident_id import is_resident_id
+from fhir_server.store.commit import Unit
+from fhir_server.store.consents import BY_PATIENT
+from fhir_server.store.resources import Document, Ungated
+from fhir_server.store.writing import Draft, Written
+from fhir_server.validation.structure import check
+
+# Written by the server alone.
+OURS = frozenset({"AuditEvent"})
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A resource that is to be deleted; old is None when there is nothing to delete."""
+
+    type: str
+    id: str
+    old: Document | None
+
+
+def new_id() -> str:
+    """Return a logical id that nobody can guess."""
+    return str(uuid.uuid4())
+
+
+async def creation(use: Services, call: Call, type: str, resource: Any, *, id: str | None = None) -> Draft:
+    """Return the draft of a new resource.
+
+    Raises Forbidden if the requester may not write it, InvalidResource or InvalidRequest if it is not one.
+    """
+    serves(use, type)
+    gate_for(use, call, type, "c")
+    _checked(use, type, resource)
+    return await _owned(use, call, Draft(resource, id or new_id(), call.requester.organization))
+
+
+async def update(use: Services, call: Call, type: str, id: str, resource: Any) -> Draft:
+    """Return the draft of a resource's next version, or of its first under a client's own id.
+
+    Raises Absent where the requester may not see what is there or may not choose an id; Conflict if the id is taken.
+    """
+    serves(use, type)
+    gate = gate_for(use, call, type, "u")
+    _checked(use, type, resource)
+    if resource.get("id") != id:
+        raise InvalidRequest("The id of the resource is not the id in the URL.", expression=f"{type}.id")
+    old = await _target(use, call, type, id, gate)
+    if call.if_match is not None and call.if_match != str(old["v"] if old else None):
+        raise PreconditionFailed("If-Match names another version than the current one: read the resource again.")
+    if old is not None:
+        draft = Draft(resource, id, old["org"], old["v"] + 1, old, old.get("by"))
+        return await _owned(use, call, draft)
+    return await _owned(use, call, await _under_own_id(use, call, type, id, resource))
+
+
+async def deletion(use: Services, call: Call, type: str, id: str) -> Removal:
+    """Return what a delete removes. Raises Absent if there is nothing that the requester may see."""
+    serves(use, type)
+    gate = gate_for(use, call, type, "d")
+    old = await _target(use, call, type, id, gate)
+    if old is None:
+        versions = await use.resources.versions(type, id, gate)
+        if not versions or not versions[0].get("deleted"):
+            raise Absent
+    if call.if_match is not None and call.if_match != str(old["v"] if old else None):
+        raise PreconditionFailed("If-Match names another version than the current one: read the resource again.")
+    return Removal(type, id, old)
+
+
+async def store(
+    use: Services, call: Call, interaction: str, drafts: Sequence[Draft], removals: Sequence[Removal] = ()
+) -> list[Written]:
+    """Store drafts and deletions together with their AuditEvent; return the versions when they are durable.
+
+    Raises Conflict if another write came first; then nothing is stored.
+    """
+    at = use.now()
+    unit, written = await use.writer.store(drafts, at=at)
+    gone = [_remove(use, unit, each, at) for each in removals if each.old is not None]
+    documents = [*((each.type, each.document) for each in written), *gone]
+    happening = Happening(
+        interaction,
+        status=201 if interaction == "create" else 200,
+        resources=tuple(f"{type}/{each['_id']}/_history/{each['v']}" for type, each in documents),
+        patients=tuple(sorted({patient for _, each in documents for patient in each.get("pr", ())})),
+        concerned=frozenset(each["org"] for _, each in documents),
+    )
+    await use.audit.add(happening, call.requester, unit, at=at)
+    await use.committer.commit(unit)
+    return written
+
+
+def written_answer(call: Call, version: Written, status: int) -> Answer:
+    """Return the answer to a create or update."""
+    headers = {
+        **version_headers({"v": version.version, "at": version.at}),
+        "Location": f"{call.base}/{version.type}/{version.id}/_history/{version.version}",
+    }
+    match call.returns:
+        case Return.MINIMAL:
+            return Answer(status, headers=headers)
+        case Return.OUTCOME:
+            said = {"severity": "information", "code": "informational", "diagnostics": "Stored."}
+            return Answer(status, outcome(said), headers)
+        case _:
+            return Answer(status, version.body, headers)
+
+
+def _checked(use: Services, type: str, resource: Any) -> None:
+    check(resource, served=use.registry.types)
+    if resource["resourceType"] != type:
+        raise InvalidRequest(f"The body is a {resource['resourceType']}, the URL says {type}.")
+
+
+async def _owned(use: Services, call: Call, draft: Draft) -> Draft:
+    """Return the draft with who vouches for it, if the requester may write it. Raises Forbidden."""
+    requester = call.requester
+    if draft.type in OURS:
+        raise Forbidden(f"{draft.type} resources are written by the server alone.")
+    (member,) = await use.writer.memberships([{**draft.resource, "id": draft.id}])
+    patients = {requester.patient, requester.subject} - {None}
+    allowed = await use.gatekeeper.persons.keys(each.removeprefix("Patient/") for each in patients if each)
+    theirs = bool(member.persons) and set(member.persons) <= set(allowed.values())
+    if requester.role is Role.PATIENT:
+        if draft.type != "Consent" or not theirs:
+            raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
+        return Draft(draft.resource, draft.id, draft.custodian, draft.version, draft.old, BY_PATIENT)
+    if requester.role not in INSTITUTIONAL:
+        raise Forbidden(f"A {requester.role} token may not write.")
+    reach = requester.scopes.reach(draft.type, "u" if draft.old else "c", CONTEXTS[requester.role])
+    if reach is Reach.PATIENT and draft.type not in DIRECTORY and not theirs:
+        raise Forbidden("The token's scopes allow writing only for the patient in context.")
+    # What an institution changes, it vouches for from now on: it cannot speak in the patient's name.
+    return Draft(draft.resource, draft.id, draft.custodian, draft.version, draft.old)
+
+
+async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGate) -> Document | None:
+    """Return the document that a write is aimed at, None if the requester sees none.
+
+    Raises Forbidden if they see it and may not change it.
+    """
+    seen = await use.resources.read(type, id, gate)
+    if seen is None:
+        return None
+    requester = call.requester
+    if type in OURS or (seen["org"] != requester.organization and requester.role is not Role.PATIENT):
+        raise Forbidden("The record belongs to another institution: it alone may change it.")
+    correcting = gate_for(use, call, type, "u", action="correct") if requester.role in INSTITUTIONAL else gate
+    if await use.resources.read(type, id, correcting) is None:
+        raise Forbidden("The patient's consent does not allow changes to this record.")
+    return seen
+
+
+async def _under_own_id(use: Services, call: Call, type: str, id: str, resource: Mapping[str, Any]) -> Draft:
+    """Return the draft of a resource under an id that the client chose.
+
+    Only an institution's systems may choose ids (ADR 0007): everybody else is told the same of an id that is taken
+    by something they may not see as of one that is free.
+    """
+    requester = call.requester
+    if requester.role is not Role.SYSTEM or not use.settings.update_as_create:
+        raise Absent
+    gate_for(use, call, type, "c")
+    if is_resident_id(id):
+        raise InvalidRequest("A logical id must not be a resident id number: choose another.", expression=f"{type}.id")
+    everything = Ungated("the id that a client chose must be free")
+    versions = await use.resources.versions(type, id, everything)
+    if not versions:
+        return Draft(resource, id, requester.organization)
+    last = versions[0]
+    if not last.get("deleted") or last["org"] != requester.organization:
+        raise Conflict("This id cannot be used: choose another.")
+    return Draft(resource, id, requester.organization, last["v"] + 1)
+
+
+def _remove(use: Services, unit: Unit, removal: Removal, at: int) -> tuple[str, Document]:
+    assert removal.old is not None
+    removing, tombstone = use.writer.remove(removal.type, removal.old, at=at)
+    unit.join(removing)
+    return removal.type, tombstone

@@ -1,0 +1,93 @@
+"""Carrying out one interaction: whatever goes wrong becomes an answer, and a refusal is recorded before it leaves."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+from pymongo.errors import PyMongoError
+
+from fhir_server.audit.event import Happening, Outcome
+from fhir_server.errors import Problem
+from fhir_server.interactions.call import Answer, Call, Services, custodians, outcome, refusal
+from fhir_server.interactions.routes import Request
+from fhir_server.store.resources import Ungated
+
+log = logging.getLogger(__name__)
+
+
+async def perform(use: Services, call: Call, request: Request, run: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return the answer of an interaction, or the one that its problem makes.
+
+    A problem that nobody foresaw is logged under a number by its kind alone: its text could hold a patient's data.
+    """
+    try:
+        return await run()
+    except Problem as problem:
+        await use.audit.record(await _refused(use, call, request, problem), call.requester, at=use.now())
+        return refusal(problem)
+    except Exception as error:
+        number = uuid.uuid4().hex[:12]
+        log.error("failure %s in %s %s: %s", number, request.interaction, request.type, _trace(error))
+        status = 503 if isinstance(error, PyMongoError) else 500
+        code = "transient" if status == 503 else "exception"
+        await _try_to_record(use, call, request, status)
+        said = {"severity": "fatal", "code": code, "diagnostics": f"The server failed; its log has it as {number}."}
+        return Answer(status, outcome(said))
+
+
+async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> Happening:
+    """Return the record of a refusal. What hides behind it is for the auditors of those concerned alone."""
+    happening = Happening(request.interaction, Outcome.REFUSED, problem.status, note=problem.issue)
+    if request.type is None or request.type not in use.registry.types:
+        return happening
+    if request.id is None:
+        return Happening(
+            request.interaction,
+            Outcome.REFUSED,
+            problem.status,
+            query="&".join([request.type, *(f"{name}={value}" for name, value in request.pairs)]),
+            note=problem.issue,
+        )
+    gate = use.gatekeeper.gate(call.requester, "r")
+    hidden = (await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))).get(request.id)
+    if hidden is None:
+        return Happening(
+            request.interaction,
+            Outcome.REFUSED,
+            problem.status,
+            resources=(f"{request.type}/{request.id}",),
+            note=problem.issue,
+        )
+    await use.resources.many(request.type, [request.id], gate)
+    decision = gate.decision(request.type, hidden)
+    return Happening(
+        request.interaction,
+        Outcome.REFUSED,
+        problem.status,
+        resources=(f"{request.type}/{request.id}",),
+        patients=tuple(hidden.get("pr", ())),
+        concerned=custodians([hidden]),
+        grounds=decision.grounds if decision else frozenset(),
+        note=problem.issue,
+    )
+
+
+async def _try_to_record(use: Services, call: Call, request: Request, status: int) -> None:
+    happening = Happening(request.interaction, Outcome.FAILED, status, note="exception")
+    try:
+        await use.audit.record(happening, call.requester, at=use.now())
+    except Exception as error:  # the store itself may be what failed
+        log.error("the failure could not be recorded: %s", type(error).__name__)
+
+
+def _trace(error: BaseException) -> str:
+    """Return the kind of an error and where it came from, without its text."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{type(error).__name__} at {' > '.join(places[-6:])}"

@@ -1,0 +1,37 @@
+"""GET [base]/[type]/[id] — FHIR R4 RESTful API, "read"."""
+
+from __future__ import annotations
+
+from fhir_server.errors import Absent, Gone
+from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, serves, version_headers
+from fhir_server.store.instants import moment
+from fhir_server.store.resources import Document
+
+
+async def read(use: Services, call: Call, type: str, id: str) -> Answer:
+    """Return the current version of a resource.
+
+    Raises Absent if there is none that the requester may see, Gone if they could see it before it was deleted.
+    """
+    serves(use, type)
+    gate = gate_for(use, call, type, "r")
+    document = await use.resources.read(type, id, gate)
+    if document is None:
+        versions = await use.resources.versions(type, id, gate)
+        if versions and versions[0].get("deleted"):
+            raise Gone("The resource was deleted.")
+        raise Absent
+    (body,) = await use.resources.opened(type, [document])
+    await use.audit.record(disclosed("read", type, [document], gate), call.requester, at=use.now())
+    headers = version_headers(document)
+    if _known(call, document):
+        return Answer(304, headers=headers)
+    return Answer(200, body, headers)
+
+
+def _known(call: Call, document: Document) -> bool:
+    """Return whether the client says that it holds this version; asked only after the gate has admitted it."""
+    if call.if_none_match is not None:
+        return call.if_none_match == str(document["v"])
+    since = call.if_modified_since
+    return since is not None and moment(document["at"]).replace(microsecond=0) <= since

@@ -1,0 +1,1 @@
+"""Search: from the standard's definitions and a request to a plan; the same reading of values on both sides."""

@@ -1,0 +1,187 @@
+"""Composite parameters (FHIR R4 Search, "composite"): parts that hold of one and the same element.
+
+An element is filed as one span for each value of its ranged part (date, number or quantity), or as one open span if
+no part is ranged. Its terms are those of the equality parts, each under `code$position`. Two ranged parts would
+need a span of two dimensions, which the index does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import Any
+
+from fhir_server.definitions.registry import Component, Registry, SearchParameter
+from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.search import date, number, quantity, reference, string, token, uri
+from fhir_server.search.ast import Clause, InSpan, SpanTest
+from fhir_server.search.expression_routes import UnknownElement
+from fhir_server.search.expressions import Extractor, Typed, compile_expression
+from fhir_server.search.span import Here, Span
+from fhir_server.search.string import LONGEST
+from fhir_server.search.values import split, unescaped
+
+Forms = Callable[[str, Any, Here], Iterator[str]]
+EQUALITY: Mapping[str, Forms] = {
+    "token": token.filed_under,
+    "string": string.filed_under,
+    "reference": reference.filed_under,
+    "uri": uri.filed_flat,
+}
+RANGED: Mapping[str, Callable[[str, str, Any, Here], Iterator[Span]]] = {
+    "date": date.spans,
+    "number": number.spans,
+    "quantity": quantity.spans,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """What a composite asks for: one question for each part, in order."""
+
+    parts: tuple[Any, ...]
+
+
+def ranged_parts(parameter: SearchParameter) -> int:
+    """Return how many parts of a composite are ranges; more than one is not supported."""
+    return sum(part.type in RANGED for part in parameter.components)
+
+
+def head(code: str, position: int) -> str:
+    """Return what the terms of a part begin with."""
+    return f"{code}${position}"
+
+
+# --- filed -----------------------------------------------------------------------------------------------------------
+
+
+class Elements:
+    """Finds the elements of a composite parameter in a resource, and the values of each part in each element."""
+
+    def __init__(self, registry: Registry, type: str, parameter: SearchParameter) -> None:
+        self.parameter = parameter
+        self._registry = registry
+        self._type = type
+        self._elements = compile_expression(registry, type, parameter.expression)
+        self._parts: dict[str, tuple[Extractor | None, ...]] = {}
+
+    def __call__(self, resource: dict[str, Any]) -> Iterator[tuple[list[Typed], ...]]:
+        """Yield, for each element that has a value for every part, these values."""
+        for path, element in self._elements(resource):
+            found = []
+            for extractor in self._parts.get(path) or self._compiled(path):
+                values = extractor(element, resource) if extractor else []
+                if not values:
+                    break
+                found.append(values)
+            else:
+                yield tuple(found)
+
+    def _compiled(self, path: str) -> tuple[Extractor | None, ...]:
+        made = self._parts[path] = tuple(self._extractor(path, part) for part in self.parameter.components)
+        return made
+
+    def _extractor(self, path: str, part: Component) -> Extractor | None:
+        try:
+            return compile_expression(self._registry, path, part.expression, resource=self._type)
+        except UnknownElement:
+            return None
+
+
+def spans(parameter: SearchParameter, elements: Iterable[tuple[list[Typed], ...]], here: Here) -> Iterator[Span]:
+    """Yield the spans under which the elements of a composite are filed."""
+    for values in elements:
+        terms: list[str] = []
+        ranges: list[Span] | None = None
+        for position, (part, found) in enumerate(zip(parameter.components, values, strict=True)):
+            start = head(parameter.code, position)
+            if part.type in RANGED:
+                ranges = [span for type, value in found for span in RANGED[part.type](start, type, value, here)]
+            else:
+                forms = EQUALITY[part.type]
+                terms += [start + form for type, value in found for form in forms(type, value, here)]
+        for span in [Span(None, None)] if ranges is None else ranges:
+            yield Span(span.lo, span.hi, (*dict.fromkeys(terms), *span.terms))
+
+
+# --- looked up -------------------------------------------------------------------------------------------------------
+
+
+def asked(parameter: SearchParameter, text: str, here: Here, now: datetime) -> Composite:
+    """Return the questions of all parts. Raises InvalidSearchValue if their number is not that of the parameter."""
+    parts, code = split(text, "$"), parameter.code
+    if len(parts) != len(parameter.components) or not all(parts):
+        raise InvalidSearchValue(f"The value of {code} needs {len(parameter.components)} parts, with $ between them.")
+    return Composite(
+        tuple(_question(code, of, part, here, now) for of, part in zip(parameter.components, parts, strict=True))
+    )
+
+
+def _question(code: str, part: Component, text: str, here: Here, now: datetime) -> Any:
+    match part.type:
+        case "date":
+            return date.asked(code, text, here, now)
+        case "number":
+            return number.asked(code, unescaped(text))
+        case "quantity":
+            return quantity.asked(code, text)
+        case "token":
+            return token.asked(code, text)
+        case "reference":
+            return reference.meant(unescaped(text), here)
+        case "uri":
+            return uri.Uri(unescaped(text))
+    wanted = string.folded(unescaped(text))
+    if not wanted:
+        raise InvalidSearchValue(f"A part of the value of {code} has no letter or digit.")
+    if len(wanted) > LONGEST:
+        raise UnsupportedParameter(f"A text in {code} may have at most {LONGEST} characters.")
+    return string.Starts(wanted)
+
+
+def span_tests(parameter: SearchParameter, asked: Composite) -> tuple[SpanTest, ...]:
+    """Return the tests of which a matching span passes one."""
+    parts = list(enumerate(asked.parts))
+    equal = [_term(head(parameter.code, at), question) for at, question in parts if not _is_range(question)]
+    ranged = [_range_tests(head(parameter.code, at), question) for at, question in parts if _is_range(question)]
+    return tuple(
+        SpanTest(
+            tuple(comparison for test in chosen for comparison in test.comparisons),
+            (*equal, *(term for test in chosen for term in test.terms)),
+        )
+        for chosen in product(*ranged)
+    )
+
+
+def _is_range(question: Any) -> bool:
+    return isinstance(question, date.Date | number.Number | quantity.Quantity)
+
+
+def _range_tests(start: str, question: Any) -> tuple[SpanTest, ...]:
+    match question:
+        case date.Date():
+            return date.span_tests(question)
+        case number.Number():
+            return number.span_tests(question)
+    return quantity.span_tests(start, question)
+
+
+def _term(start: str, question: Any) -> str:
+    match question:
+        case token.Token():
+            return start + token.looked_up(question)
+        case string.Starts():
+            return start + string.looked_up(question)
+        case uri.Uri():
+            return start + uri.looked_up(question)[0]
+    return start + reference.looked_up(question)
+
+
+def clause(parameter: SearchParameter, modifier: str, text: str, here: Here, now: datetime) -> Clause:
+    """Return the clause of one value."""
+    if modifier:
+        raise UnsupportedParameter(f"The modifier of {parameter.code} is not supported: a composite takes :missing.")
+    question = asked(parameter, text, here, now)
+    return InSpan(parameter.code, span_tests(parameter, question), (question,))

@@ -1,0 +1,100 @@
+"""The MongoDB reading of clauses, on the documents that the store keeps (`_id`, `at`, `ix`, `r`, `s`).
+
+Client text gets into a filter only as a value: as the id in `_id`, or as the keyed number of an index term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, assert_never
+
+from fhir_server.search.asked import SortKey
+from fhir_server.search.ast import (
+    And,
+    Chain,
+    Clause,
+    Filed,
+    IdIn,
+    InSpan,
+    Missing,
+    Not,
+    Or,
+    PersonReference,
+    SpanTest,
+    Text,
+    Updated,
+    needs_body,
+)
+from fhir_server.search.values import presence
+
+Filter = dict[str, Any]
+Keyed = Callable[[str], int]
+
+NOTHING: Filter = {"_id": {"$in": []}}
+
+
+def to_filter(clause: Clause, keyed: Keyed) -> Filter:
+    """Return the filter of the documents on which a clause holds.
+
+    A clause that needs bodies (`needs_body`) gets a filter that lets through every match, and others as well.
+    keyed: from an index term to the number that stands for it in `ix`.
+    Raises ValueError for a Chain or PersonReference: the planner has to replace these first.
+    """
+    match clause:
+        case Filed(_, terms, _) | Text(_, terms, _):
+            return {"ix": _one_of(terms, keyed)}
+        case InSpan(param, tests, _):
+            return _any({f"r.{param}": {"$elemMatch": _span(test, keyed)}} for test in tests)
+        case Missing(param, ranged):
+            return {f"r.{param}": {"$exists": False}} if ranged else {"ix": {"$ne": keyed(presence(param))}}
+        case IdIn(ids):
+            return {"_id": {"$in": list(ids)}}
+        case Updated(test):
+            return {"$and": [{"at": {f"${c.operator}": c.value}} for c in test.comparisons]}
+        case And(parts):
+            return _all(to_filter(part, keyed) for part in parts)
+        case Or(parts):
+            return _any(to_filter(part, keyed) for part in parts)
+        case Not(part):
+            return {} if needs_body(part) else {"$nor": [to_filter(part, keyed)]}
+        case Chain() | PersonReference():
+            raise ValueError("chains and persons are resolved before a filter is made")
+    assert_never(clause)
+
+
+def _one_of(terms: tuple[str, ...], keyed: Keyed) -> Any:
+    """Return the condition on `ix` that it holds one of the terms. A number can never be read as an operator."""
+    numbers = [keyed(term) for term in terms]
+    return numbers[0] if len(numbers) == 1 else {"$in": numbers}
+
+
+def _span(test: SpanTest, keyed: Keyed) -> Filter:
+    made: Filter = {}
+    for comparison in test.comparisons:
+        made.setdefault(comparison.bound, {})[f"${comparison.operator}"] = comparison.value
+    if test.terms:
+        made["t"] = {"$all": [keyed(term) for term in test.terms]}
+    return made
+
+
+def _all(filters: Iterable[Filter]) -> Filter:
+    """Return the conjunction; look-ups of single terms are gathered into one $all, which an index on `ix` answers."""
+    single, rest = [], []
+    for each in filters:
+        if each.keys() == {"ix"} and isinstance(each["ix"], int):
+            single.append(each["ix"])
+        elif each:
+            rest.append(each)
+    if single:
+        rest.insert(0, {"ix": single[0] if len(single) == 1 else {"$all": single}})
+    return {} if not rest else rest[0] if len(rest) == 1 else {"$and": rest}
+
+
+def _any(filters: Iterable[Filter]) -> Filter:
+    found = list(filters)
+    return NOTHING if not found else found[0] if len(found) == 1 else {"$or": found}
+
+
+def sort_field(key: SortKey) -> str:
+    """Return the field of the document that a sort key orders by."""
+    return {"_id": "_id", "_lastUpdated": "at"}.get(key.param, f"s.{key.param}")

@@ -1,0 +1,177 @@
+"""Every setting of the server, in one typed object that is read once at start.
+
+Where a setting comes from, the first that has it: an option of the command line, the environment (FHIR_ and the name in
+capitals), `settings.toml` in the data folder, the default. An unknown name in the file or a bad value stops the start.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "FHIR_"
+FILE = "settings.toml"
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message names each one at fault and where it was set, never a value."""
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is not a time zone of the IANA database, such as Asia/Shanghai") from None
+    return name
+
+
+def _base(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not an absolute http or https URL without query and fragment")
+    return url.rstrip("/")
+
+
+def _listed(value: Any) -> Any:
+    """Split a text, which is how the environment writes a set: "a, b"."""
+    return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
+
+
+# NoDecode: the environment's text comes to `_listed` as it is, not through a JSON parser.
+Ids = Annotated[frozenset[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,64}$")]], NoDecode, BeforeValidator(_listed)]
+References = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)]
+
+
+class Settings(BaseSettings):
+    """The settings of one installation. Frozen; made by `Settings.load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_ignore_empty=True,
+    )
+
+    data: Path = Field(
+        Path("var"), description="Folder of this installation: keyring, settings.toml, embedded MongoDB, logs."
+    )
+    mongodb_uri: str | None = Field(
+        None,
+        repr=False,
+        pattern=r"^mongodb(\+srv)?://",
+        description="Connection string of a MongoDB replica set or sharded cluster. Without it the data folder's own "
+        "embedded MongoDB is used.",
+    )
+    database: str = Field(
+        "fhir", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="Name of the MongoDB database that holds the records."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the server listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port that the server listens on.")
+    workers: int = Field(1, ge=1, le=256, description="Number of worker processes.")
+    base_url: Annotated[str, AfterValidator(_base)] | None = Field(
+        None,
+        description="Public base URL of the FHIR API, as clients see it behind a proxy. Default: http://host:port/fhir.",
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "Asia/Shanghai",
+        description="Time zone (IANA name) in which dates and times without an offset are read, in records, searches "
+        "and Consents alike.",
+    )
+    page_size: int = Field(50, ge=1, description="Entries on a page of search results if the request has no _count.")
+    max_page_size: int = Field(500, ge=1, le=10_000, description="Most entries on a page, whatever _count asks for.")
+    max_body_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a larger one is refused with status 413."
+    )
+    implicit_policy: Literal["treatment", "deny"] = Field(
+        "treatment",
+        description="What holds without a Consent. treatment: an institution's own clinicians and systems see its own "
+        "records for treatment. deny: nobody sees anything.",
+    )
+    person_search: bool = Field(
+        True,
+        description="Whether patient= and subject= in a search mean the person, and so also find permitted records "
+        "that refer to the same person's Patients of other institutions. If false they are literal.",
+    )
+    strictest_label: bool = Field(
+        True,
+        description="Whether every version of a resource is judged by the strictest security label it ever carried. If "
+        "false each version is judged by its own.",
+    )
+    trusted_consent_authorities: Ids = Field(
+        frozenset(),
+        description="Ids of the Organizations whose systems may store Consents that govern records of any custodian.",
+    )
+    update_as_create: bool = Field(
+        True, description="Whether a PUT to an id that does not exist creates the resource under that id."
+    )
+    reporting_clients: References = Field(
+        frozenset(),
+        description="References of the systems that do statutory reporting, which needs no Consent.",
+    )
+
+    @model_validator(mode="after")
+    def _pages_fit(self) -> Settings:
+        if self.page_size > self.max_page_size:
+            raise ValueError("page_size is greater than max_page_size")
+        return self
+
+    @property
+    def public_base(self) -> str:
+        """The base URL of the FHIR API without a trailing slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.base_url or f"http://{host}:{self.port}/fhir"
+
+    @classmethod
+    def load(cls, data: Path | None = None, **overrides: Any) -> Settings:
+        """Return the settings for a data folder. Raises SettingsError.
+
+        data: the folder; if None, that of FHIR_DATA or the default.
+        overrides: what the command line sets, by name; None counts as not set.
+        """
+        folder = data or Path(os.environ.get(f"{PREFIX}DATA") or cls.model_fields["data"].default)
+        filed = {name: value for name, value in _filed(folder / FILE).items() if name not in _in_environment()}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**{**filed, **given, "data": folder})
+        except ValidationError as error:
+            raise SettingsError("\n".join(_faults(error, folder / FILE, filed, given))) from None
+
+
+def _filed(path: Path) -> dict[str, Any]:
+    """Return what the settings file says, which is nothing if there is none."""
+    try:
+        filed = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise SettingsError(f"{path} is not TOML: {error}.") from None
+    if unknown := sorted(filed.keys() - Settings.model_fields.keys() | filed.keys() & {"data"}):
+        raise SettingsError(f"{path} has settings that this file cannot have: {', '.join(unknown)}.")
+    return filed
+
+
+def _in_environment() -> set[str]:
+    """Return the names of the settings that the environment sets; an empty variable sets nothing."""
+    present = {name.upper() for name, value in os.environ.items() if value}
+    return {name for name in Settings.model_fields if f"{PREFIX}{name}".upper() in present}
+
+
+def _faults(error: ValidationError, path: Path, filed: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each fault: which setting, where it was set, what is wrong."""
+    for fault in error.errors(include_input=False, include_context=False, include_url=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        source = "option" if name in given else str(path) if name in filed else f"environment {PREFIX}{name.upper()}"
+        what = fault["msg"].removeprefix("Value error, ")
+        yield f"Setting {name} ({source}): {what}." if name else f"Settings: {what}."

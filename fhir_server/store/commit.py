@@ -1,0 +1,200 @@
+"""Group commit: what must be stored before responses leave is gathered and stored by one transaction that all wait for.
+
+A unit is what one interaction writes: all of it or nothing. Units that wait together go into one transaction; when
+that fails, each unit is tried alone, so that one unit's conflict is only its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import AsyncMongoClient, DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from fhir_server.errors import Conflict
+
+Document = dict[str, Any]
+DURABLE = WriteConcern("majority", j=True)
+MOST_OPERATIONS = 2_000
+TRIES = 20
+DUPLICATE_KEY, WRITE_CONFLICT = 11000, 112
+CAME_FIRST = "Another write to the same resource came first: read it again."
+
+
+@dataclass(slots=True)
+class Unit:
+    """Operations by collection that are stored together or not at all.
+
+    changes: operations each of which must find exactly one document; if one does not, another write came first.
+    touches: upserts that may or may not find one.
+    """
+
+    inserts: dict[str, list[Document]] = field(default_factory=lambda: defaultdict(list))
+    changes: dict[str, list[ReplaceOne[Document] | DeleteOne]] = field(default_factory=lambda: defaultdict(list))
+    touches: dict[str, list[UpdateOne]] = field(default_factory=lambda: defaultdict(list))
+
+    def insert(self, collection: str, document: Document) -> None:
+        self.inserts[collection].append(document)
+
+    def replace(self, collection: str, found_by: Document, document: Document) -> None:
+        self.changes[collection].append(ReplaceOne(found_by, document))
+
+    def delete(self, collection: str, found_by: Document) -> None:
+        self.changes[collection].append(DeleteOne(found_by))
+
+    def touch(self, collection: str, found_by: Document, update: Document) -> None:
+        self.touches[collection].append(UpdateOne(found_by, update, upsert=True))
+
+    def join(self, other: Unit) -> None:
+        """Add another unit's operations to this one's."""
+        for collection, documents in other.inserts.items():
+            self.inserts[collection].extend(documents)
+        for collection, changes in other.changes.items():
+            self.changes[collection].extend(changes)
+        for collection, touches in other.touches.items():
+            self.touches[collection].extend(touches)
+
+    @property
+    def is_one_insert(self) -> bool:
+        """Whether the unit is a single new document."""
+        return len(self) == 1 and any(self.inserts.values())
+
+    def __len__(self) -> int:
+        return sum(len(found) for part in (self.inserts, self.changes, self.touches) for found in part.values())
+
+
+class Committer:
+    """Stores units durably: majority write concern, journaled."""
+
+    def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> None:
+        self._client = client
+        self._database = database
+        self._waiting: list[tuple[Unit, asyncio.Future[None]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def commit(self, unit: Unit) -> None:
+        """Store a unit; return when it is durable.
+
+        Raises Conflict if another write came first; then nothing of the unit is stored.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((unit, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        # A client that goes away does not take back what others wait for, nor what is being stored.
+        await asyncio.shield(future)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # let requests that are ready to write join this round
+                await self._round(self._take())
+        finally:
+            self._running = None
+
+    def _take(self) -> list[tuple[Unit, asyncio.Future[None]]]:
+        size, count = 0, 0
+        for unit, _ in self._waiting:
+            size += len(unit)
+            if count and size > MOST_OPERATIONS:
+                break
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    async def _round(self, taken: list[tuple[Unit, asyncio.Future[None]]]) -> None:
+        if all(unit.is_one_insert for unit, _ in taken):
+            await self._insert_each(taken)
+            return
+        if len(taken) > 1:
+            together = Unit()
+            for unit, _ in taken:
+                together.join(unit)
+            try:
+                await self._store(together)
+            except (Conflict, PyMongoError):
+                pass  # one of them is at fault: each alone finds out which
+            else:
+                for _, future in taken:
+                    _settle(future, None)
+                return
+        for unit, future in taken:
+            try:
+                await self._store(unit)
+            except Exception as error:
+                _settle(future, error)
+            else:
+                _settle(future, None)
+
+    async def _store(self, unit: Unit) -> None:
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                async with (
+                    self._client.start_session() as session,
+                    await session.start_transaction(ReadConcern("snapshot"), DURABLE),
+                ):
+                    await self._apply(unit, session)
+                return
+            except PyMongoError as error:
+                if isinstance(error, DuplicateKeyError) or _code(error) == DUPLICATE_KEY:
+                    raise Conflict(CAME_FIRST) from error
+                if not left or not (
+                    error.has_error_label("TransientTransactionError") or _code(error) == WRITE_CONFLICT
+                ):
+                    raise
+                await asyncio.sleep(0.002 * (TRIES - left))
+
+    async def _insert_each(self, taken: list[tuple[Unit, asyncio.Future[None]]]) -> None:
+        """Store units of one document each: they cannot fail together, so they need no transaction."""
+        by_collection: dict[str, list[tuple[Document, asyncio.Future[None]]]] = defaultdict(list)
+        for unit, future in taken:
+            ((name, (document,)),) = unit.inserts.items()
+            by_collection[name].append((document, future))
+        for name, waiting in by_collection.items():
+            collection = self._database.get_collection(name, write_concern=DURABLE)
+            failed: dict[int, Exception] = {}
+            try:
+                await collection.insert_many([document for document, _ in waiting], ordered=False)
+            except BulkWriteError as error:
+                failed = {each["index"]: Conflict(CAME_FIRST) for each in error.details["writeErrors"]}
+                if error.details["writeConcernErrors"]:
+                    failed = dict.fromkeys(range(len(waiting)), error)
+            except PyMongoError as error:
+                failed = dict.fromkeys(range(len(waiting)), error)
+            for index, (_, future) in enumerate(waiting):
+                _settle(future, failed.get(index))
+
+    async def _apply(self, unit: Unit, session: AsyncClientSession) -> None:
+        for name, documents in unit.inserts.items():
+            await self._database[name].bulk_write([InsertOne(each) for each in documents], session=session)
+        for name, changes in unit.changes.items():
+            result = await self._database[name].bulk_write(list(changes), session=session)
+            if result.matched_count + result.deleted_count != len(changes):
+                raise Conflict(CAME_FIRST)
+        for name, touches in unit.touches.items():
+            await self._database[name].bulk_write(list(touches), session=session)
+
+
+def _code(error: PyMongoError) -> int | None:
+    if isinstance(error, BulkWriteError):
+        errors: Iterable[Document] = error.details.get("writeErrors", ())
+        return next((each.get("code") for each in errors), None)
+    return getattr(error, "code", None)
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+        future.exception()  # the waiter may have gone; asyncio need not complain

@@ -1,0 +1,144 @@
+"""Reading the store: by id, by versions, by query; never without a gate.
+
+A gate says what may be seen given the persons whose records are looked at; a document that it does not admit is the
+same as one that does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.crypto.sealing import seal, unseal
+from fhir_server.store.coalesce import Coalesced
+from fhir_server.store.collections import history_of
+from fhir_server.store.keys import DataKeys, Unreadable
+from fhir_server.store.permitted import Permitted, persons_of
+
+Document = dict[str, Any]
+Sort = Sequence[tuple[str, int]]
+
+# What a read does not need.
+WITHOUT_RANGES = {"r": 0, "s": 0}
+MOST_MILLISECONDS = 60_000
+
+
+class Gate(Protocol):
+    """What a requester may see; it is asked again for every request."""
+
+    async def among(self, persons: Iterable[Hashable]) -> Permitted:
+        """Return what may be seen of records that belong to no persons but these."""
+        ...
+
+    async def overall(self) -> Permitted:
+        """Return what may be seen of all records."""
+        ...
+
+
+class Ungated:
+    """The gate of internal work: everything, for a stated reason, which is logged."""
+
+    def __init__(self, why: str) -> None:
+        self._permitted = Permitted.everything(why)
+
+    async def among(self, persons: Iterable[Hashable]) -> Permitted:
+        return self._permitted
+
+    async def overall(self) -> Permitted:
+        return self._permitted
+
+
+class Resources:
+    """The resources of the store."""
+
+    def __init__(self, database: AsyncDatabase[Document], keys: DataKeys, *, strictest_label: bool = True) -> None:
+        self._database = database
+        self._keys = keys
+        self._strictest_label = strictest_label
+        self._current: dict[str, Coalesced[str, Document]] = {}
+
+    async def read(self, type: str, id: str, gate: Gate) -> Document | None:
+        """Return the current version, or None if there is none that the gate admits."""
+        return (await self.many(type, [id], gate)).get(id)
+
+    async def many(self, type: str, ids: Iterable[str], gate: Gate) -> dict[str, Document]:
+        """Return, by id, the current versions that the gate admits."""
+        return await self._admitted(type, await self._source(type).get_many(ids), gate)
+
+    async def versions(self, type: str, id: str, gate: Gate) -> list[Document]:
+        """Return all versions of a resource that the gate admits, newest first; a deletion has no body.
+
+        Each version is judged by the patients it names and by the labels of the whole life of the resource
+        (consent.md, D21), which the newest version carries.
+        """
+        current, earlier = await asyncio.gather(
+            self._source(type).get_many([id]),
+            self._database[history_of(type)].find({"id": id}, WITHOUT_RANGES).sort("v", -1).to_list(),
+        )
+        by_version = {each["v"]: {**each, "_id": id} for each in earlier} | {
+            each["v"]: each for each in current.values()
+        }
+        if not by_version:
+            return []
+        newest = by_version[max(by_version)]
+        lived = {"lab": newest.get("lab", [])} if self._strictest_label else {}
+        judged = {str(v): {**each, **lived} for v, each in by_version.items()}
+        admitted = await self._admitted(type, judged, gate)
+        return sorted(admitted.values(), key=lambda each: -each["v"])
+
+    async def find(
+        self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int, shown: Mapping[str, Any] | None = None
+    ) -> list[Document]:
+        """Return the first documents, in this order, that the filter finds and the gate admits."""
+        cursor = self._database[type].find(await self._gated(type, filter, gate), shown or WITHOUT_RANGES)
+        return await cursor.sort(sort).limit(limit).max_time_ms(MOST_MILLISECONDS).to_list()
+
+    async def count(self, type: str, filter: Document, gate: Gate) -> int:
+        """Return how many documents the filter finds and the gate admits."""
+        gated = await self._gated(type, filter, gate)
+        return await self._database[type].count_documents(gated, maxTimeMS=MOST_MILLISECONDS)
+
+    async def opened(self, type: str, documents: Sequence[Document]) -> list[bytes]:
+        """Return the JSON of each document's resource.
+
+        Raises Unreadable if its key was destroyed, Unsealable if it was changed in the store.
+        """
+        keys = await self._keys.for_reading({each["k"] for each in documents})
+        return [self._open(type, each, keys) for each in documents]
+
+    def _open(self, type: str, document: Document, keys: Mapping[int, bytes]) -> bytes:
+        if (key := keys.get(document["k"])) is None:
+            raise Unreadable("The data key of this record was destroyed.")
+        return unseal(key, document["body"], place(type, document["_id"], document["v"]))
+
+    async def _gated(self, type: str, filter: Document, gate: Gate) -> Document:
+        permitted = (await gate.overall()).filter(type)
+        return {"$and": [filter, permitted]} if filter and permitted else filter or permitted
+
+    async def _admitted(self, type: str, found: Mapping[str, Document], gate: Gate) -> dict[str, Document]:
+        persons = frozenset(person for each in found.values() for person in persons_of(each))
+        permitted = await gate.among(persons)  # asked even when nothing was found, so that both take alike
+        return {id: each for id, each in found.items() if permitted.admits(type, each)}
+
+    def _source(self, type: str) -> Coalesced[str, Document]:
+        if type not in self._current:
+            self._current[type] = Coalesced(partial(self._fetch, type))
+        return self._current[type]
+
+    async def _fetch(self, type: str, ids: list[str]) -> dict[str, Document]:
+        documents = await self._database[type].find({"_id": {"$in": ids}}, WITHOUT_RANGES).to_list()
+        return {each["_id"]: each for each in documents}
+
+
+def place(type: str, id: str, version: int) -> bytes:
+    """Return what a sealed body is bound to, so that no body can stand in for another."""
+    return f"{type}/{id}/{version}".encode()
+
+
+def sealed(key: bytes, type: str, id: str, version: int, body: bytes) -> bytes:
+    """Return a body sealed for its place."""
+    return seal(key, body, place(type, id, version))

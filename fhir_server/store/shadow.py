@@ -1,0 +1,213 @@
+"""The stored document of a resource: its searchable shadow and its sealed body.
+
+Everything that a query or the access predicate looks at is here in keyed form; everything else is sealed.
+
+    _id, v, at   logical id, version number, last updated (microseconds since 1970 UTC)
+    org          custodian: id of the Organization that the record belongs to; for an AuditEvent all that are concerned
+    pat, pats    person key of the compartment; all of them only where there are several
+    me           a Patient's own person key
+    pr           ids of the Patients that the compartment's references name
+    lab          keyed security labels, of this and every earlier version (consent.md, D21)
+    ix, r, s     keyed index terms, ranges, sort values (search/project.py)
+    w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
+    k, h         data key id, keyed digest of the content
+    body         SM4-GCM sealed JSON
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consent_engine.vocabulary import canonical_label
+from fhir_server.crypto.tokens import Tokens
+from fhir_server.definitions.registry import Registry
+from fhir_server.search.project import Projection, Projector, Span
+from fhir_server.store.instants import instant
+
+Document = dict[str, Any]
+
+# Date parameters that say when a record happened or applies, best first; the shared "date" parameter
+# (http://hl7.org/fhir/SearchParameter/clinical-date) covers most types.
+CLINICAL_TIME = [
+    "date",
+    "onset-date",
+    "recorded-date",
+    "authoredon",
+    "authored-on",
+    "authored",
+    "effective",
+    "effective-time",
+    "whenhandedover",
+    "whenprepared",
+    "period",
+    "occurrence",
+    "occurrence-date",
+    "started",
+    "created",
+    "issued",
+    "sent",
+    "event",
+]
+
+# Elements whose references say who made the record.
+AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Whose record it is: the Patients that its compartment references name, and their person keys (sorted)."""
+
+    patients: tuple[str, ...] = ()
+    persons: tuple[int, ...] = ()
+
+
+class Shadows:
+    """Builds shadows of resources."""
+
+    def __init__(self, registry: Registry, projector: Projector, index: Tokens, labels: Tokens) -> None:
+        self._compartment = registry.compartment("Patient")
+        self._projector = projector
+        self._index = index
+        self._labels = labels
+
+    @property
+    def compartment_types(self) -> tuple[str, ...]:
+        """The types whose resources can be in a Patient compartment."""
+        return tuple(sorted({*self._compartment, "Patient"}))
+
+    def patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ids of the Patients in whose compartment a resource is: itself, or by the compartment's parameters.
+
+        Source: FHIR R4 CompartmentDefinition "patient". A reference that merely mentions a patient does not count.
+        """
+        type = resource["resourceType"]
+        found = {resource["id"]} if type == "Patient" else set()
+        for parameter in self._compartment.get(type, ()):
+            for reference in self._projector.references(type, parameter, dict(resource)):
+                of, _, id = reference.partition("/")
+                if of == "Patient":
+                    found.add(id)
+        return tuple(sorted(found))
+
+    def label(self, canonical: str) -> int:
+        """Return the keyed form of a canonical security label."""
+        return self._labels(canonical)
+
+    def term(self, text: str) -> int:
+        """Return the keyed form of an index term."""
+        return self._index(text)
+
+    def of(
+        self,
+        resource: dict[str, Any],
+        *,
+        at: int,
+        custodian: str,
+        members: Membership,
+        labels: Iterable[int],
+        extra: Iterable[str],
+    ) -> Document:
+        """Return the shadow of a resource that already carries its id and meta; without body, key and digest.
+
+        labels: keyed labels of earlier versions, which stay. extra: further index terms in plain form.
+        """
+        found = self._projector(resource)
+        terms = {*found.terms, *extra, *_consent_terms(resource)}
+        shadow: Document = {
+            "_id": resource["id"],
+            "v": int(resource["meta"]["versionId"]),
+            "at": at,
+            "org": custodian,
+            "ix": sorted({self._index(term) for term in terms}),
+        }
+        if members.persons:
+            shadow["pat"] = members.persons[0]
+            shadow["pr"] = list(members.patients)
+        if len(members.persons) > 1:
+            shadow["pats"] = list(members.persons)
+        if lab := sorted({*labels, *(self._labels(each) for each in security_labels(resource))}):
+            shadow["lab"] = lab
+        if found.ranges:
+            shadow["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
+        if found.sort:
+            shadow["s"] = dict(found.sort)
+        shadow["w"] = clinical_time(found) or {"lo": at, "hi": at}
+        return shadow
+
+    def _span(self, span: Span) -> Document:
+        stored: Document = {
+            "lo": -math.inf if span.lo is None else span.lo,
+            "hi": math.inf if span.hi is None else span.hi,
+        }
+        if span.terms:
+            stored["t"] = [self._index(term) for term in span.terms]
+        return stored
+
+
+def clinical_time(found: Projection) -> Document | None:
+    """Return when the record happened or applies, as {lo, hi}; None when it says nothing of it."""
+    for code in CLINICAL_TIME:
+        if spans := found.ranges.get(code):
+            lows, highs = [span.lo for span in spans], [span.hi for span in spans]
+            return {
+                "lo": min(-math.inf if low is None else low for low in lows),
+                "hi": max(math.inf if high is None else high for high in highs),
+            }
+    return None
+
+
+def security_labels(resource: Mapping[str, Any]) -> set[str]:
+    """Return the canonical security labels of a resource."""
+    found = (
+        canonical_label(label.get("system"), label["code"])
+        for label in resource.get("meta", {}).get("security", ())
+        if label.get("code")
+    )
+    return {label for label in found if label}
+
+
+def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> dict[str, Any]:
+    """Return the resource as it is stored: with its id, versionId and lastUpdated."""
+    meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": instant(at)}
+    rest = {key: value for key, value in resource.items() if key not in ("resourceType", "id", "meta")}
+    return {"resourceType": resource["resourceType"], "id": id, "meta": meta, **rest}
+
+
+def _consent_terms(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the index terms by which a Consent's provision can mean this record."""
+    for key, value in resource.items():
+        if key != "meta":
+            yield from (f":code|{code}" for code in _codings(value))
+    for profile in resource.get("meta", {}).get("profile", ()):
+        yield f":profile|{profile}"
+    for key in AUTHORS:
+        yield from (f":author|{reference}" for reference in _references(resource.get(key)))
+
+
+def _codings(value: Any) -> Iterator[str]:
+    """Yield system|code of every Coding in a value: R4 says that a provision's code is "found in an instance"."""
+    if isinstance(value, dict):
+        code = value.get("code")
+        # A Quantity has a system and a code as well: those of its unit.
+        if isinstance(code, str) and isinstance(value.get("system"), str) and "value" not in value:
+            yield f"{value['system']}|{code}"
+        for inner in value.values():
+            if isinstance(inner, dict | list):
+                yield from _codings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _codings(inner)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    elif isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"].split("/_history/")[0]
+        elif isinstance(value.get("actor"), dict):
+            yield from _references(value["actor"])

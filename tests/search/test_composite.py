@@ -1,0 +1,96 @@
+"""Composite parameters: R4 Search, "composite"."""
+
+from typing import Any
+
+import pytest
+
+from fhir_server.definitions.registry import registry
+from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.search.support import unsupported
+from tests.search.reading import ask, finds
+
+LOINC = "http://loinc.org"
+
+
+def concept(*codes: str) -> dict[str, Any]:
+    return {"coding": [{"system": LOINC, "code": code} for code in codes]}
+
+
+BLOOD_PRESSURE: dict[str, Any] = {
+    "resourceType": "Observation",
+    "code": concept("85354-9"),
+    "component": [
+        {"code": concept("8480-6", "sys"), "valueQuantity": {"value": 140, "code": "mm[Hg]"}},
+        {"code": concept("8462-4"), "valueQuantity": {"value": 90, "code": "mm[Hg]"}},
+        {"code": concept("note"), "valueCodeableConcept": concept("high")},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("component-code-value-quantity=8480-6$140", True),
+        ("component-code-value-quantity=8480-6$90", False),
+        (f"component-code-value-quantity={LOINC}|8462-4$lt100", True),
+        ("component-code-value-quantity=8480-6$gt120||mm[Hg]", True),
+        ("component-code-value-quantity=8480-6$gt120||kPa", False),
+        ("component-code-value-quantity=sys$ne140", False),
+        ("component-code-value-quantity=8462-4$ne140", True),
+        ("combo-code-value-quantity=8480-6$ge140", True),
+        ("code-value-quantity=8480-6$ge140", False),
+        ("component-code-value-concept=note$high", True),
+        ("component-code-value-concept=8480-6$high", False),
+        ("component-code-value-quantity=8462-4$140,8480-6$140", True),
+        ("component-code-value-quantity:missing=false", True),
+        ("code-value-quantity:missing=true", True),
+    ],
+)
+def test_the_parts_hold_of_one_component(query: str, found: bool) -> None:
+    assert finds(f"Observation?{query}", BLOOD_PRESSURE) is found
+
+
+def test_parts_of_text_and_date() -> None:
+    said = {"resourceType": "Observation", "code": concept("c"), "valueString": "Très bien"}
+    assert finds("Observation?code-value-string=c$tres", said)
+    assert not finds("Observation?code-value-string=c$bien", said)
+    dated = {"resourceType": "Observation", "code": concept("c"), "valueDateTime": "2020-05"}
+    assert finds("Observation?code-value-date=c$ge2020", dated)
+    assert not finds("Observation?code-value-date=c$2021", dated)
+
+
+def test_a_part_may_be_a_reference() -> None:
+    document = {
+        "resourceType": "DocumentReference",
+        "relatesTo": [
+            {"code": "replaces", "target": {"reference": "DocumentReference/1"}},
+            {"code": "signs", "target": {"reference": "DocumentReference/2"}},
+        ],
+    }
+    assert finds("DocumentReference?relationship=DocumentReference/1$replaces", document) or finds(
+        "DocumentReference?relationship=replaces$DocumentReference/1", document
+    )
+    assert not finds("DocumentReference?relationship=replaces$DocumentReference/2", document)
+
+
+@pytest.mark.parametrize("value", ["a", "a$", "$1", "a$1$2", "a$x", r"a\$1"])
+def test_the_number_of_parts_is_that_of_the_definition(value: str) -> None:
+    with pytest.raises(InvalidSearchValue):
+        ask(f"Observation?code-value-quantity={value}")
+
+
+def test_what_the_index_cannot_answer_is_refused() -> None:
+    with pytest.raises(UnsupportedParameter):
+        ask("Observation?code-value-string=c$" + "x" * 33)
+    with pytest.raises(UnsupportedParameter):
+        ask("Observation?code-value-quantity:exact=a$1")
+
+
+def test_only_composites_of_two_ranges_are_unsupported() -> None:
+    refused = {
+        code
+        for type in registry().types
+        for code, parameter in registry().parameters(type).items()
+        if parameter.type == "composite" and unsupported(parameter)
+    }
+    assert all(code.endswith(("-variant-coordinate", "-window-coordinate")) for code in refused)
