@@ -2,12 +2,11 @@
 
 from consent_engine.predicate import AnyOf, Attribute, OnlyOf, Predicate, all_of, any_of, either, negate
 from consent_engine.vocabulary import (
-    ACT_CODE,
     CONFIDENTIALITY_ORDER,
-    SENSITIVITIES,
     Effect,
     LabelKind,
     canonical_label,
+    known_sensitivity,
     label_kind,
     sensitivities_under,
 )
@@ -55,6 +54,7 @@ def _sensitive(system: str, code: str) -> frozenset[str]:
     """The canonical sensitivities that a named label stands for; one that is not known stands for itself."""
     if label_kind(system, code) is not LabelKind.SENSITIVITY:
         return frozenset()
-    if system == ACT_CODE and code in SENSITIVITIES:
-        return frozenset(f"S:{each}" for each in sensitivities_under(code))
+    known = known_sensitivity(system, code)
+    if known:
+        return frozenset(f"S:{each}" for each in sensitivities_under(known))
     return frozenset(filter(None, [canonical_label(system, code)]))

@@ -25,7 +25,7 @@ class Provision:
     effect: None only for a root of a Consent without a base rule.
     recipients: "Type/id"; purposes: ActReason codes; actions: consentaction codes.
     period: when the rule is in force; data_period: when the data are from.
-    labels: canonical labels that are named, not expanded.
+    labels: (system, code) of the labels that are named.
     condition: what class, code, data and the custodian and author actors ask of a record.
     unreadable: what could not be understood, element by element.
     """
@@ -168,8 +168,8 @@ def _one_datum(datum: Mapping[str, Any]) -> Predicate:
 
 def _security_label(provision: Provision, value: object, zone: tzinfo) -> Provision:
     labels = frozenset(coding(each) for each in entries(value))
-    if any(v.label_kind(*label) is v.LabelKind.NEITHER for label in labels):
-        raise Unreadable("a label is neither a confidentiality nor a sensitivity")
+    if not all(v.nameable(*label) for label in labels):
+        raise Unreadable("a label is not a known confidentiality or sensitivity")
     return replace(provision, labels=labels)
 
 

@@ -77,6 +77,7 @@ _PURPOSES = {
     "ETREAT": "BTG ERTREAT",
 }
 
+# Labels of ActCode by which access is restricted: sensitivities, compartments of users, laws that protect the record.
 _SENSITIVITIES = {
     "_InformationSensitivityPolicy": "ADOL CEL DIA DRGIS EMP PDS PHY PRS _ActInformationSensitivityPolicy"
     " _EntitySensitivityPolicyType _RoleInformationSensitivityPolicy",
@@ -86,7 +87,13 @@ _SENSITIVITIES = {
     "SUD": "ETHUD OPIOIDUD",
     "_EntitySensitivityPolicyType": "DEMO DOB GENDER LIVARG MARST RACE REL",
     "_RoleInformationSensitivityPolicy": "B EMPL LOCIS SSP",
+    "COMPT": "ACOCOMPT CTCOMPT FMCOMPT HRCOMPT LRCOMPT PACOMPT RESCOMPT RMGTCOMPT",
+    "_ActPrivacyLaw": "_ActUSPrivacyLaw",
+    "_ActUSPrivacyLaw": "42CFRPart2 CommonRule HIPAANOPP HIPAAPsyNotes HIPAASelfPay Title38Section7332",
 }
+
+# Sensitivities that stood among the confidentialities until 2011; ActCode has the same codes.
+_FORMER_CONFIDENTIALITIES = frozenset({"ETH", "HIV", "PSY", "SDV"})
 
 # What to do, or not to do, with a record that one has: says nothing of who may see it.
 _HANDLING = {
@@ -105,8 +112,8 @@ def _parents(tree: dict[str, str]) -> dict[str, str]:
 PURPOSE_PARENTS = _parents(_PURPOSES)
 SENSITIVITY_PARENTS = _parents(_SENSITIVITIES)
 PURPOSES = frozenset(PURPOSE_PARENTS) | {"PurposeOfUse"}
-SENSITIVITIES = frozenset(SENSITIVITY_PARENTS) | {"_InformationSensitivityPolicy"}
-HANDLING_CODES = frozenset(_parents(_HANDLING)) | {"ObligationPolicy", "RefrainPolicy"}
+SENSITIVITIES = frozenset(SENSITIVITY_PARENTS) | _SENSITIVITIES.keys()
+HANDLING_CODES = frozenset(_parents(_HANDLING)) | _HANDLING.keys()
 
 
 def _with_ancestors(code: str, parents: dict[str, str]) -> frozenset[str]:
@@ -150,6 +157,21 @@ def label_kind(system: str | None, code: str | None) -> LabelKind:
     return LabelKind.SENSITIVITY
 
 
+def known_sensitivity(system: str | None, code: str | None) -> str | None:
+    """Return the ActCode code of a label that is a known sensitivity, else None."""
+    known = (system == ACT_CODE and code in SENSITIVITIES) or (
+        system == CONFIDENTIALITY and code in _FORMER_CONFIDENTIALITIES
+    )
+    return code if known else None
+
+
+def nameable(system: str, code: str) -> bool:
+    """Return whether a Consent can name this label: it is known, or comes from a code system that is not."""
+    if label_kind(system, code) is LabelKind.SENSITIVITY and system in (ACT_CODE, CONFIDENTIALITY):
+        return known_sensitivity(system, code) is not None
+    return label_kind(system, code) is not LabelKind.NEITHER
+
+
 def canonical_label(system: str | None, code: str | None) -> str | None:
     """Return the form under which a label of a record is compared; None if it does not restrict access.
 
@@ -163,6 +185,4 @@ def canonical_label(system: str | None, code: str | None) -> str | None:
             return f"C:{code}"
         case LabelKind.NEITHER:
             return None
-    if system == ACT_CODE and code in SENSITIVITIES:
-        return f"S:{code}"
-    return f"S:{system or ''}|{code or ''}"
+    return f"S:{known_sensitivity(system, code) or '|'.join((system or '', code or ''))}"

@@ -35,6 +35,7 @@ from fhir_server.settings import Settings
 from fhir_server.store.collections import Collections
 from fhir_server.store.commit import Committer
 from fhir_server.store.consents import Consents, Trust
+from fhir_server.store.installation import claim
 from fhir_server.store.keys import DataKeys
 from fhir_server.store.persons import Persons
 from fhir_server.store.resources import Resources
@@ -58,9 +59,13 @@ class Parts:
     keys: DataKeys
     collections: Collections
     client: AsyncMongoClient[dict[str, Any]]
+    fingerprint: str
 
     async def ready(self) -> None:
-        """Make what the store needs before the first request."""
+        """Make what the store needs before the first request. Raises WrongInstallation."""
+        await claim(
+            self.client[self.services.settings.database], keyring=self.fingerprint, zone=str(self.services.zone)
+        )
         await self.keys.ensure_index()
         await self.collections.ensure("AuditEvent", "Consent", "Patient")
 
@@ -134,7 +139,7 @@ def assemble(
         cursor_key=keyring.cursor_key,
         zone=zone,
     )
-    return Parts(services, keys, collections, client)
+    return Parts(services, keys, collections, client, keyring.fingerprint)
 
 
 def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:

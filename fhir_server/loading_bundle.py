@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
+from fhir_server.bundle_references import rewritten
 from fhir_server.fhir_json import canonical
 
 Named = Callable[[dict[str, Any]], str]
@@ -19,9 +20,6 @@ Found = tuple[str, dict[str, Any] | None, str | None]  # position inside, resour
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _UUID = re.compile(r"urn:uuid:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
-_LINK = re.compile(r"""\b(href|src)=(["'])(urn:(?:uuid|oid):[^"'\s]+)\2""")
-# Strings, not URIs, in R4: an Identifier's value stays what it is, also when it equals a fullUrl.
-_NOT_LINKS = frozenset({"value", "system", "fullUrl", "display", "text"})
 
 
 def is_type(said: object) -> TypeGuard[str]:
@@ -79,7 +77,7 @@ def _entries(entries: list[Any], named: Named) -> Iterator[Found]:
         if url and is_id(resource["id"]):
             moved[url] = f"{resource['resourceType']}/{resource['id']}"
     for position, resource, problem in given:
-        yield position, None if resource is None else _rewritten(resource, moved, ""), problem
+        yield position, None if resource is None else rewritten(resource, moved), problem
 
 
 def _is_outcome(entry: Any) -> bool:
@@ -100,18 +98,3 @@ def _with_id(resource: dict[str, Any], url: str, named: Named) -> dict[str, Any]
     else:
         id = named(resource)
     return {"resourceType": resource["resourceType"], "id": id, **resource}
-
-
-def _rewritten(value: Any, moved: Mapping[str, str], name: str) -> Any:
-    """Return a copy in which everything that means an entry of the Bundle says Type/id."""
-    if isinstance(value, dict):
-        return {key: _rewritten(item, moved, key) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rewritten(item, moved, name) for item in value]
-    if not isinstance(value, str):
-        return value
-    if name == "reference":
-        return moved.get(value) or moved.get(value.partition("/_history/")[0], value)
-    if name == "div" and "urn:" in value:
-        return _LINK.sub(lambda m: f"{m[1]}={m[2]}{moved.get(m[3], m[3])}{m[2]}", value)
-    return moved.get(value, value) if value.startswith("urn:") and name not in _NOT_LINKS else value

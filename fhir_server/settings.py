@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import tzlocal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -83,9 +84,10 @@ class Settings(BaseSettings):
         description="Public base URL of the FHIR API, as clients see it behind a proxy. Default: http://host:port/fhir.",
     )
     zone: Annotated[str, AfterValidator(_zone)] = Field(
-        "Asia/Shanghai",
-        description="Time zone (IANA name) in which dates and times without an offset are read, in records, searches "
-        "and Consents alike.",
+        default_factory=tzlocal.get_localzone_name,
+        description="Time zone (IANA name, such as Asia/Shanghai) in which dates and times without an offset are read, in "
+        "records, searches and Consents alike. Default: that of the machine, as FHIR R4 Search has it; the database "
+        "remembers it.",
     )
     page_size: int = Field(50, ge=1, description="Entries on a page of search results if the request has no _count.")
     max_page_size: int = Field(500, ge=1, le=10_000, description="Most entries on a page, whatever _count asks for.")

@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_server.store.embedded import running
+from tests.live import Live, live
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +28,15 @@ def database_name(mongo_uri: str) -> Iterator[str]:
     """The name of a database that no other test uses; it is dropped when the test ends."""
     name = f"test_{secrets.token_hex(6)}"
     yield name
+    with MongoClient(mongo_uri) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A running server over a database of its own, for the tests of one file."""
+    name = f"test_{secrets.token_hex(6)}"
+    with live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name) as running_server:
+        yield running_server
     with MongoClient(mongo_uri) as client:
         client.drop_database(name)

@@ -22,11 +22,11 @@ from consent_engine.predicate import (
     NOTHING,
     AnyOf,
     Attribute,
-    PerPerson,
     Predicate,
     all_of,
     either,
     negate,
+    per_person,
 )
 from consent_engine.vocabulary import purposes_covering
 from fhir_server.auth.requester import INSTITUTIONAL, Requester, Role
@@ -135,7 +135,7 @@ def permission(
         return EVERYTHING
     by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, in_compartment=in_compartment)
     if reach is Reach.PATIENT and type not in DIRECTORY:
-        return all_of(by_role, PerPerson(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
+        return all_of(by_role, per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
     return by_role
 
 
@@ -168,4 +168,4 @@ def _by_role(
         (group.persons - own, all_of(negate(group.forbid), either(implicit, group.permit))) for group in groups
     )
     stated = tuple((persons, part) for persons, part in found if persons)
-    return PerPerson((*stated, *(((own, EVERYTHING),) if own else ())), implicit, nobodys)
+    return per_person((*stated, *(((own, EVERYTHING),) if own else ())), implicit, nobodys)

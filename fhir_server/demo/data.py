@@ -61,6 +61,7 @@ def consent(
         "dateTime": since,
         "performer": [reference("Patient", patient)],
         "organization": [reference("Organization", held_by)],
+        "policyRule": concept(hl7("v3-ActCode", "OPTIN", "opt-in")),
         "provision": {
             "type": "permit",
             "period": {"start": since, "end": until},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from fhir_server.bundle_references import rewritten
 from fhir_server.errors import InvalidRequest, NotAllowed, Problem, UnsupportedParameter
 from fhir_server.fhir_json import dump
 from fhir_server.interactions import changes
@@ -14,7 +15,6 @@ from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Return, Services
 from fhir_server.interactions.changes import Removal, new_id
 from fhir_server.interactions.perform import perform
-from fhir_server.interactions.references import rewritten
 from fhir_server.interactions.routes import Request, interaction_of
 from fhir_server.store.instants import instant
 from fhir_server.store.writing import Draft, Written

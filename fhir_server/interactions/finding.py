@@ -81,9 +81,9 @@ async def resolved(use: Services, clause: Clause, gate: Gate) -> Clause:
         case Chain(param, _, by_target):
             led = await asyncio.gather(*(_led_to(use, target, inner, gate) for target, inner in by_target))
             return Filed(param, tuple(reference.term(param, each) for found in led for each in found))
-        case PersonReference(param, references, terms, asked):
+        case PersonReference(_, references):
             others = await _same_persons(use, references, gate) if use.settings.person_search else ()
-            return Filed(param, (*terms, *(reference.term(param, each) for each in others)), asked)
+            return reference.widened(clause, others)
     return clause
 
 

@@ -2,7 +2,7 @@
 
 `terms` are index terms in plain form (`code|form`); `asked` are the questions they came from, as the file of the
 parameter's type words them. The MongoDB reading looks at the terms, the oracle (matches.py) at the questions.
-A clause made of terms alone (by the planner) has no questions.
+A clause made of terms alone (by the planner) has no questions, so that the oracle looks at its terms as well.
 """
 
 from __future__ import annotations

@@ -36,6 +36,9 @@ RANGED: Mapping[str, Callable[[str, str, Any, Here], Iterator[Span]]] = {
     "quantity": quantity.spans,
 }
 
+# R4 gives these two expressions in the wrong order: the part that is a reference has that of the code.
+CORRECTED = {"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship": ("target", "code")}
+
 
 @dataclass(frozen=True, slots=True)
 class Composite:
@@ -64,6 +67,8 @@ class Elements:
         self.parameter = parameter
         self._registry = registry
         self._type = type
+        expressions = tuple(part.expression for part in parameter.components)
+        self._expressions = CORRECTED.get(parameter.url, expressions)
         self._elements = compile_expression(registry, type, parameter.expression)
         self._parts: dict[str, tuple[Extractor | None, ...]] = {}
 
@@ -80,12 +85,12 @@ class Elements:
                 yield tuple(found)
 
     def _compiled(self, path: str) -> tuple[Extractor | None, ...]:
-        made = self._parts[path] = tuple(self._extractor(path, part) for part in self.parameter.components)
+        made = self._parts[path] = tuple(self._extractor(path, each) for each in self._expressions)
         return made
 
-    def _extractor(self, path: str, part: Component) -> Extractor | None:
+    def _extractor(self, path: str, expression: str) -> Extractor | None:
         try:
-            return compile_expression(self._registry, path, part.expression, resource=self._type)
+            return compile_expression(self._registry, path, expression, resource=self._type)
         except UnknownElement:
             return None
 

@@ -7,7 +7,7 @@ version is cut off; references to contained resources and mere displays are not 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,13 @@ def term(param: str, reference: str) -> str:
     'subject|Patient/1'
     """
     return f"{param}|{reference}"
+
+
+def widened(clause: PersonReference, references: Iterable[str]) -> Filed:
+    """Return the look-up of a person: what was asked for literally, and further references of theirs ("Patient/2")."""
+    return Filed(
+        clause.param, tuple(dict.fromkeys((*clause.terms, *(term(clause.param, each) for each in references))))
+    )
 
 
 def meant(text: str, here: Here) -> Local | Url:

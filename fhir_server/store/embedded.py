@@ -160,7 +160,7 @@ def _started(folder: Folder, cache_gb: float, announce: Callable[[str], object])
     announce("Starting the embedded MongoDB.")
     for _ in range(3):
         access = _remembered(folder) or Access(0, secrets.token_urlsafe(24), secrets.token_hex(48))
-        if not _is_free(access.port):
+        if not _becomes_free(access.port):
             access = replace(access, port=_free_port())
             announce(f"It gets port {access.port}.")
         _remember(folder, access)
@@ -350,6 +350,16 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return port != 0
+
+
+def _becomes_free(port: int) -> bool:
+    """Return whether the port is free within a second: a mongod that ends gives up its lock a little before its port."""
+    limit = time.monotonic() + 1.0
+    while port and not _is_free(port):
+        if time.monotonic() > limit:
+            return False
+        time.sleep(PAUSE)
+    return port != 0
 
 
 def _free_port() -> int:

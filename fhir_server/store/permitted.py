@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,19 +55,20 @@ class Permitted:
         return to_filter(self.on(type), type)
 
 
-class _Attributes(dict[Attribute, frozenset[Hashable]]):
-    """A stored document's attributes, each made when it is first looked at."""
+class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
+    """A stored document's attributes, each made when it is looked at."""
 
     def __init__(self, type: str, document: Document) -> None:
-        super().__init__()
         self._type = type
         self._document = document
 
-    def __missing__(self, attribute: Attribute) -> frozenset[Hashable]:
-        found = self[attribute] = self._read(attribute)
-        return found
+    def __iter__(self) -> Iterator[Attribute]:
+        return iter(Attribute)
 
-    def _read(self, attribute: Attribute) -> frozenset[Hashable]:
+    def __len__(self) -> int:
+        return len(Attribute)
+
+    def __getitem__(self, attribute: Attribute) -> frozenset[Hashable]:
         document = self._document
         match attribute:
             case Attribute.TYPE:

@@ -19,7 +19,10 @@ _ATTRIBUTES = (
 ELEMENTS, ATTRIBUTES = frozenset(_ELEMENTS.split()), frozenset(_ATTRIBUTES.split())
 _LINKS = frozenset({"href", "src", "cite", "longdesc"})
 _HARMLESS = re.compile(r"\s*((https?|mailto|ftp|tel|urn|cid):|data:image/(png|jpeg|gif|bmp);|[^:]*$|[^:]*[/?#])", re.I)
-_STYLE = re.compile(r"expression\s*\(|javascript:|@import|behaviou?r\s*:|-moz-binding|url\s*\(\s*['\"]?\s*(?!#)", re.I)
+# A backslash or a comment could hide any of the words.
+_STYLE = re.compile(
+    r"\\|/\*|expression\s*\(|javascript:|@import|behaviou?r\s*:|-moz-binding|url\s*\(\s*['\"]?\s*(?!#)", re.I
+)
 _NOT_ALLOWED = "must be XHTML of text, tables, lists, links and images only: no script, form, frame or event attribute"
 _NOT_XML = "must be one well-formed XHTML <div> without DOCTYPE; write other entities than XML's own as characters"
 

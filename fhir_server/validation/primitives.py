@@ -48,8 +48,8 @@ def _string(value: object) -> str | None:
     return "holds a control character" if not value.isprintable() and _CONTROL.search(value) else None
 
 
-def _pattern(expression: str, what: str) -> Check:
-    matches = re.compile(expression, re.ASCII).fullmatch
+def _pattern(expression: str, what: str, flags: re.RegexFlag = re.ASCII) -> Check:
+    matches = re.compile(expression, flags).fullmatch
 
     def check(value: object) -> str | None:
         if type(value) is str and matches(value):
@@ -88,13 +88,15 @@ def _base64(value: object) -> str | None:
     return None if value.strip() else "is empty: leave the element out instead"
 
 
-_uri = _pattern(r"[^\s\x00-\x1f]+", "must be a URI: not empty, no white space")
+_uri = _pattern(r"[^\s\x00-\x1f]+", "must be a URI: not empty, no white space", re.UNICODE)
 
 CHECKS: dict[str, Check] = {
     "base64Binary": _base64,
     "boolean": _boolean,
     "canonical": _uri,
-    "code": _pattern(r"[^\s\x00-\x1f]+(\s[^\s\x00-\x1f]+)*", "must be a code: not empty, only single spaces inside"),
+    "code": _pattern(
+        r"[^\s\x00-\x1f]+(\s[^\s\x00-\x1f]+)*", "must be a code: not empty, only single spaces inside", re.UNICODE
+    ),
     "date": _calendar(rf"{_YEAR}(-(0[1-9]|1[0-2])|-{_DAY})?", "must be a date: YYYY, YYYY-MM or YYYY-MM-DD"),
     "dateTime": _calendar(
         rf"{_YEAR}(-(0[1-9]|1[0-2])|-{_DAY}({_ZONED})?)?",

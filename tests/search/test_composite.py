@@ -41,6 +41,8 @@ BLOOD_PRESSURE: dict[str, Any] = {
         ("code-value-quantity=8480-6$ge140", False),
         ("component-code-value-concept=note$high", True),
         ("component-code-value-concept=8480-6$high", False),
+        ("component-code-value-concept=high$note", False),
+        ("component-code-value-concept=note$note", False),
         ("component-code-value-quantity=8462-4$140,8480-6$140", True),
         ("component-code-value-quantity:missing=false", True),
         ("code-value-quantity:missing=true", True),
@@ -67,10 +69,9 @@ def test_a_part_may_be_a_reference() -> None:
             {"code": "signs", "target": {"reference": "DocumentReference/2"}},
         ],
     }
-    assert finds("DocumentReference?relationship=DocumentReference/1$replaces", document) or finds(
-        "DocumentReference?relationship=replaces$DocumentReference/1", document
-    )
-    assert not finds("DocumentReference?relationship=replaces$DocumentReference/2", document)
+    assert finds("DocumentReference?relationship=DocumentReference/1$replaces", document)
+    assert finds("DocumentReference?relationship=2$signs", document)
+    assert not finds("DocumentReference?relationship=DocumentReference/2$replaces", document)
 
 
 @pytest.mark.parametrize("value", ["a", "a$", "$1", "a$1$2", "a$x", r"a\$1"])

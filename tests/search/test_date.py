@@ -47,14 +47,26 @@ def test_the_first_and_last_year_can_be_told(zone: Any) -> None:
 
 def test_the_days_of_daylight_saving_have_their_own_length() -> None:
     new_york = ZoneInfo("America/New_York")
-    lengths = [end - start + 1 for start, end in (covered(f"2024-{day}", new_york) or (0, 0) for day in ("03-10", "11-03"))]
+    lengths = [
+        end - start + 1 for start, end in (covered(f"2024-{day}", new_york) or (0, 0) for day in ("03-10", "11-03"))
+    ]
     assert lengths == [23 * DAY // 24, 25 * DAY // 24]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "24", "2024-13", "2023-02-29", "2024-1-1", "2024-01-01T", "2024-01-01T10", "2024-01-01T25:00", "0000", "２０２４"]
-    + ["2024-01-01T10:00:00+99:00", "2024-01-01 ", "x", "2024-01-01T10:00:00.Z", "2024-01-01Z", "20240101"],
+    [
+        *["", "24", "2024-13", "2023-02-29", "2024-1-1", "2024-01-01T", "2024-01-01T10", "2024-01-01T25:00", "0000"],
+        *[
+            "２０２４",
+            "2024-01-01T10:00:00+99:00",
+            "2024-01-01 ",
+            "x",
+            "2024-01-01T10:00:00.Z",
+            "2024-01-01Z",
+            "20240101",
+        ],
+    ],
 )
 def test_what_is_no_date_is_refused(text: str) -> None:
     assert covered(text, CHINA) is None
@@ -88,9 +100,7 @@ PERIODS = {
     ],
 )
 def test_periods_with_open_ends(query: str, found: set[str]) -> None:
-    encounters = {
-        name: {"resourceType": "Encounter", "id": "e", "period": period} for name, period in PERIODS.items()
-    }
+    encounters = {name: {"resourceType": "Encounter", "id": "e", "period": period} for name, period in PERIODS.items()}
     assert {name for name, each in encounters.items() if finds(f"Encounter?date={query}", each)} == found
 
 

@@ -28,8 +28,8 @@ def observation(**value: Any) -> dict[str, Any]:
         ("5.4|urn:x|mg", False),
         ("gt5||mg", True),
         ("gt5||g", False),
-        ("ne5||mg", True),
-        ("ne5||g", False),
+        ("ne6||mg", True),
+        ("ne6||g", False),
     ],
 )
 def test_number_and_unit_are_of_the_same_quantity(query: str, found: bool) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.ast import Filed, PersonReference
-from tests.search.reading import BASE, PROJECT, ask, clause, finds
+from fhir_server.search.reference import widened
+from tests.search.reading import BASE, MATCHES, PROJECT, ask, clause, finds
 
 
 def observation(**reference: Any) -> dict[str, Any]:
@@ -77,6 +78,14 @@ def test_alternatives_of_a_person_and_others_are_one_look_up() -> None:
     assert isinstance(asked, PersonReference)
     assert asked.references == ("Patient/1", "Patient/3")
     assert asked.terms == ("subject|Patient/1", "subject|Group/2", "subject|Patient/3")
+
+
+def test_a_person_is_looked_up_under_further_patients() -> None:
+    asked = clause("Observation?subject=Patient/1,Group/2")
+    assert isinstance(asked, PersonReference)
+    looked_up = widened(asked, ["Patient/1", "Patient/7"])
+    assert looked_up.terms == ("subject|Patient/1", "subject|Group/2", "subject|Patient/7")
+    assert MATCHES(looked_up, observation(reference="Patient/7"))
 
 
 def test_references_are_given_for_includes_without_versions_and_once() -> None:

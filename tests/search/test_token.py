@@ -62,7 +62,10 @@ def test_a_patient_is_found_by_its_tokens(query: str, found: bool) -> None:
 def test_a_coding_is_found_by_display_and_the_concept_by_its_text() -> None:
     observation = {
         "resourceType": "Observation",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6", "display": "Systolic BP"}], "text": "收缩压"},
+        "code": {
+            "coding": [{"system": "http://loinc.org", "code": "8480-6", "display": "Systolic BP"}],
+            "text": "收缩压",
+        },
     }
     assert finds("Observation?code:text=systolic", observation)
     assert finds("Observation?code:text=收缩", observation)

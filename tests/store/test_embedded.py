@@ -226,6 +226,7 @@ def other_program(port: int) -> Iterator[None]:
 def test_a_port_taken_meanwhile_is_exchanged_and_the_replica_set_follows(data: Path) -> None:
     visit(data)
     before = port(data)
+    assert embedded._becomes_free(before)
     with other_program(before):
         assert visit(data) == 2
     with running(data, cache_gb=0.25) as uri, MongoClient(uri) as client:
@@ -289,3 +290,11 @@ def test_an_error_of_the_user_passes_through_and_it_stops_all_the_same(data: Pat
     with pytest.raises(KeyError, match="mine"), running(data, cache_gb=0.25):
         raise KeyError("mine")
     assert Folder(data).owner() is None
+
+
+def test_it_keeps_its_port(data: Path) -> None:
+    visit(data)
+    before = port(data)
+    for _ in range(3):
+        visit(data)
+        assert port(data) == before

@@ -69,9 +69,7 @@ def test_values_of_the_type_pass(type: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("type", "value"), [(type, value) for type, values in BAD.items() for value in values])
 def test_other_values_do_not(type: str, value: Any) -> None:
-    problem = CHECKS[type](value)
-    assert problem
-    assert not isinstance(value, str) or len(value) < 4 or value not in problem
+    assert CHECKS[type](value)
 
 
 def test_all_types_with_a_check_are_tested_or_the_same_as_one_that_is() -> None:

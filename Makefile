@@ -1,0 +1,42 @@
+# make run   a server with demo data on 127.0.0.1:8080
+# make test  everything that CI runs
+
+PYTHON ?= python3
+VENV := .venv
+DATA ?= var
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: $(VENV)/.runs
+	@exec $(BIN)/fhir-facade demo --data $(DATA)
+
+test: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Python 3.11 or later is needed: call make with PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runs: $(VENV)/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runs requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,263 @@
+"""The command line: fhir-facade, also python -m fhir_server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fhir_server.app import Parts, assemble, bearer_of, keyring_of
+from fhir_server.auth.bearer import InvalidClaims
+from fhir_server.auth.requester import Role
+from fhir_server.crypto.keyring import Keyring, KeyringError
+from fhir_server.demo import run as demo_run
+from fhir_server.loader import Loader, Tally
+from fhir_server.loading import RejectsFile, read, sources
+from fhir_server.loading_bundle import namer
+from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.embedded import MongoUnavailable, running
+from fhir_server.store.installation import WrongInstallation
+
+app = typer.Typer(
+    name="fhir-facade",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=(
+        "HL7 FHIR R4 facade server with consent-aware access.\n\n"
+        "Every command works on one installation, the folder named by --data: its keyring (without which nothing that is "
+        "stored can be read), its settings.toml and, unless FHIR_MONGODB_URI names a server, its own MongoDB, which is "
+        "started when it does not run and stopped by the last command that uses it."
+    ),
+)
+say = Console(stderr=True)
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the installation. Default: FHIR_DATA, else ./var.")
+]
+Organization = Annotated[str, typer.Option(help="Id of the Organization (institution).")]
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Keyring, str]]:
+    """Yield the keyring and the MongoDB URI of an installation; its own MongoDB runs as long as this lasts."""
+    keyring = keyring_of(settings)
+    if settings.mongodb_uri:
+        yield keyring, settings.mongodb_uri
+        return
+    with running(settings.data, announce=lambda text: say.print(text, style="dim")) as uri:
+        yield keyring, uri
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")] = None,
+) -> None:
+    """Run the server; its FHIR base is /fhir. Ctrl-C stops it, and its MongoDB when nobody else uses that."""
+    settings = Settings.load(data, host=host, port=port, workers=workers)
+    with opened(settings) as (keyring, uri):
+        run_server(settings, keyring, uri)
+
+
+def run_server(settings: Settings, keyring: Keyring, uri: str) -> None:
+    """Run the workers until they are told to stop. They are handed their settings in the environment."""
+    handed = {
+        "FHIR_DATA": str(settings.data),
+        "FHIR_MONGODB_URI": uri,
+        "FHIR_HOST": settings.host,
+        "FHIR_PORT": str(settings.port),
+        "FHIR_ZONE": settings.zone,
+    }
+    os.environ.update(handed)
+    prepare(settings, keyring, uri)
+    say.print(f"FHIR base: {settings.public_base}   zone: {settings.zone}   workers: {settings.workers}")
+    uvicorn.run(
+        "fhir_server.app:worker",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,  # the lines would hold what was searched for
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def prepare(settings: Settings, keyring: Keyring, uri: str) -> None:
+    """Make what the database needs, and see that it is this installation's, before anything is served or loaded."""
+
+    async def ready() -> None:
+        parts = assemble(settings, keyring, uri=uri)
+        try:
+            await parts.ready()
+        finally:
+            await parts.client.close()
+
+    asyncio.run(ready())
+
+
+@app.command()
+def load(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders: .json, .ndjson, .jsonl, each plain or .gz.")],
+    organization: Organization,
+    data: Data = None,
+) -> None:
+    """Load FHIR Bundles and NDJSON as the records of an institution.
+
+    What is rejected is listed with file, position and reason in a rejects file; the rest goes on. Loading again changes
+    nothing, so a load that was broken off is simply started again. Ends with status 1 if anything was rejected.
+    """
+    settings = Settings.load(data)
+    with opened(settings) as (keyring, uri):
+        tally, rejects = asyncio.run(load_files(settings, keyring, uri, paths, organization))
+    typer.echo(f"{tally.stored} stored, {tally.unchanged} unchanged, {tally.rejected} rejected")
+    if tally.rejected:
+        typer.echo(f"What was rejected, and why: {rejects}")
+        raise typer.Exit(1)
+
+
+async def load_files(
+    settings: Settings, keyring: Keyring, uri: str, paths: list[Path], organization: str
+) -> tuple[Tally, Path]:
+    """Return the tally of loading files, and where the rejects are listed."""
+    parts = assemble(settings, keyring, uri=uri)
+    rejects_path = settings.data / f"rejects-{datetime.now():%Y%m%d-%H%M%S}.ndjson"
+    files = sources(paths)
+    named = namer(organization, _digest(keyring))
+    try:
+        await parts.ready()
+        with RejectsFile(rejects_path) as rejects, _progress(sum(each.size for each in files)) as (bar, task):
+            loader = Loader(parts.services, organization, reject=rejects.write, progress=_shown(bar, task))
+            items = (
+                item for file in files for item in read(file, named=named, consumed=lambda n: bar.advance(task, n))
+            )
+            return await loader.load(items), rejects_path
+    finally:
+        await parts.client.close()
+
+
+def _digest(keyring: Keyring) -> Any:
+    from cryptography.hazmat.primitives import hashes, hmac
+
+    key = keyring.derive("load-id")
+
+    def digest(content: bytes) -> bytes:
+        made = hmac.HMAC(key, hashes.SM3())
+        made.update(content)
+        return made.finalize()
+
+    return digest
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Progress, Any]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[seen]} resources, {task.fields[rate]}/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=say) as bar:
+        yield bar, bar.add_task("loading", total=total, seen=0, rate=0)
+
+
+def _shown(bar: Progress, task: Any) -> Any:
+    started = datetime.now()
+
+    def show(tally: Tally) -> None:
+        seconds = (datetime.now() - started).total_seconds() or 1
+        bar.update(task, seen=tally.seen, rate=round(tally.seen / seconds))
+
+    return show
+
+
+@app.command()
+def token(
+    role: Annotated[Role, typer.Option(help="What the user is.")],
+    user: Annotated[str, typer.Option(help="Reference to the user, such as Practitioner/dr-zhang, Patient/pat-a-001.")],
+    organization: Organization,
+    purpose: Annotated[str, typer.Option(help="Purpose of use: one code of v3 PurposeOfUse.")] = "TREAT",
+    scope: Annotated[str, typer.Option(help='SMART scopes, v1 or v2, such as "user/*.rs".')] = "user/*.cruds",
+    patient: Annotated[
+        str | None, typer.Option(help="Reference to the Patient in context, for patient/ scopes.")
+    ] = None,
+    department: Annotated[str | None, typer.Option(help="Id of the department's Organization.")] = None,
+    practitioner_role: Annotated[str | None, typer.Option(help="Reference to the PractitionerRole.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for an emergency access (purpose ETREAT or BTG).")] = None,
+    lifetime: Annotated[int, typer.Option(help="Seconds until it expires.", min=1)] = 8 * 3600,
+    data: Data = None,
+) -> None:
+    """Print a signed bearer token and nothing else, for local work and tests."""
+    claims = {
+        "role": str(role),
+        "fhirUser": user,
+        "org": organization,
+        "purpose": purpose,
+        "scope": scope,
+        "patient": patient,
+        "department": department,
+        "practitionerRole": practitioner_role,
+        "reason": reason,
+    }
+    given = {name: value for name, value in claims.items() if value is not None}
+    typer.echo(bearer_of(keyring_of(Settings.load(data))).issue(given, lifetime=lifetime))
+
+
+@app.command()
+def demo(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")] = None,
+) -> None:
+    """Load two demo hospitals, print tokens and curl lines that show consent at work, and run the server."""
+    settings = Settings.load(data, host=host, port=port, workers=workers)
+    with opened(settings) as (keyring, uri):
+
+        async def filled() -> None:
+            parts: Parts = assemble(settings, keyring, uri=uri)
+            try:
+                await parts.ready()
+                await demo_run.fill(parts.services, say)
+            finally:
+                await parts.client.close()
+
+        asyncio.run(filled())
+        demo_run.show(settings, bearer_of(keyring))
+        run_server(settings, keyring, uri)
+
+
+def main() -> None:
+    """Run the command line; what an operator can mend is said in a line, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except (
+        SettingsError,
+        KeyringError,
+        MongoUnavailable,
+        WrongInstallation,
+        InvalidClaims,
+        FileNotFoundError,
+    ) as error:
+        say.print(f"fhir-facade: {error}", style="red", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,91 @@
+"""What resources are filed under, as a whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_server.definitions.registry import registry
+from fhir_server.search.project import Projector
+from fhir_server.search.support import unsupported
+from tests.search.reading import PROJECT
+from tests.shared import SHARED
+
+FILES = sorted((SHARED / "data").glob("examples-r4/*.ndjson.gz")) + sorted(
+    (SHARED / "data").glob("tw-core-examples/*.ndjson.gz")
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name.partition('.')[0]}")
+def test_every_published_example_can_be_filed(path: Path) -> None:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            resource: dict[str, Any] = json.loads(line)
+            if resource["resourceType"] not in registry().types:
+                continue
+            filed = PROJECT(resource)
+            codes = registry().parameters(resource["resourceType"]).keys()
+            assert {term.partition("|")[0].partition(":")[0] for term in filed.terms} <= codes
+            assert filed.ranges.keys() <= codes
+            assert filed.sort.keys() <= filed.ranges.keys()
+            assert all(isinstance(end, int | float | None) for end in _ends(filed.ranges))
+            assert PROJECT(resource) == filed
+
+
+def _ends(ranges: Any) -> list[Any]:
+    return [end for spans in ranges.values() for span in spans for end in (span.lo, span.hi)]
+
+
+def test_id_and_update_time_are_not_filed() -> None:
+    resource = {"resourceType": "Basic", "id": "1", "meta": {"lastUpdated": "2024-01-01T00:00:00Z", "versionId": "1"}}
+    filed = PROJECT(resource)
+    assert (filed.terms, dict(filed.ranges), dict(filed.sort)) == (frozenset(), {}, {})
+
+
+def test_an_observation_is_filed_as_the_store_expects() -> None:
+    zone_less = Projector(registry(), zone=UTC)
+    filed = zone_less(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+            "subject": {"reference": "Patient/1"},
+            "effectiveDateTime": "1970-01-01T00:00:01Z",
+            "valueQuantity": {"value": 70.5, "system": "http://unitsofmeasure.org", "code": "kg"},
+        }
+    )
+    assert {"subject|Patient/1", "patient|Patient/1", "code|http://loinc.org|29463-7", "status||final"} <= filed.terms
+    (date,) = filed.ranges["date"]
+    assert (date.lo, date.hi, date.terms) == (1_000_000, 1_999_999, ())
+    (weight,) = filed.ranges["value-quantity"]
+    assert (weight.lo, weight.hi) == (70.5, 70.5)
+    assert set(weight.terms) == {
+        f"value-quantity|{form}" for form in ("http://unitsofmeasure.org|", "http://unitsofmeasure.org|kg", "|kg")
+    }
+    (both,) = filed.ranges["code-value-quantity"]
+    assert {"code-value-quantity$0||29463-7", "code-value-quantity$1||kg"} <= set(both.terms)
+    assert filed.sort == {"date": 1_000_000}
+
+
+def test_what_is_not_supported_is_not_filed() -> None:
+    reasons = {
+        (type, code): reason
+        for type in registry().types
+        for code, parameter in registry().parameters(type).items()
+        if (reason := unsupported(parameter))
+    }
+    assert ("Location", "near") in reasons
+    assert ("Patient", "phonetic") in reasons
+    assert {code for _, code in reasons} <= {
+        "near",
+        "phonetic",
+        "chromosome-variant-coordinate",
+        "chromosome-window-coordinate",
+        "referenceseqid-variant-coordinate",
+        "referenceseqid-window-coordinate",
+    }
