@@ -102,7 +102,7 @@ def assemble(
     persons = Persons(database, tokens.of("person"))
     shadows = Shadows(definitions, projector, index, labels)
     committer = Committer(client, database)
-    collections = Collections(database)
+    collections = Collections(database, definitions)
     trust = Trust(settings.trusted_consent_authorities, zone)
     gatekeeper = Gatekeeper(
         definitions,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Hashable
+from typing import Any
 
 from fhir_server.audit.event import Happening, audit_event
 from fhir_server.auth.requester import Requester
@@ -10,9 +12,12 @@ from fhir_server.fhir_json import dump
 from fhir_server.store.commit import Committer, Unit
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.resources import sealed
-from fhir_server.store.shadow import Membership, Shadows
+from fhir_server.store.shadow import Shadows
 
 OWNER = Owner(None, "audit")
+# The elements in which events of one kind differ.
+VARYING = ("id", "meta", "recorded", "entity")
+KNOWN_KINDS = 10_000
 
 
 class AuditLog:
@@ -23,15 +28,39 @@ class AuditLog:
         self._keys = keys
         self._committer = committer
         self._key = keys.name(OWNER)
+        self._shared: dict[Hashable, frozenset[int]] = {}
 
     async def add(self, happening: Happening, requester: Requester | None, unit: Unit, *, at: int) -> None:
         """Add the AuditEvent of what happens to the unit of what it writes: both are stored, or neither."""
         event = audit_event(happening, requester, id=str(uuid.uuid4()), at=at)
         concerned = happening.concerned | ({requester.organization} if requester else set())
-        document = self._shadows.of(event, at=at, custodian="", members=Membership(), labels=(), extra=())
         keys = await self._keys.for_writing([OWNER])
-        body = sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event))
-        unit.insert("AuditEvent", {**document, "org": sorted(concerned), "k": self._key, "body": body})
+        document = {
+            "_id": event["id"],
+            "v": 1,
+            "at": at,
+            "org": sorted(concerned),
+            "w": {"lo": at, "hi": at},
+            "k": self._key,
+            "body": sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event)),
+        }
+        unit.insert("AuditEvent", document | self._index(event, happening, requester))
+
+    def _index(self, event: dict[str, Any], happening: Happening, requester: Requester | None) -> dict[str, Any]:
+        """Return the index fields of an event: what all events of a kind share is worked out once.
+
+        The projection of a resource is the union of those of its parts, so the parts can be taken apart.
+        """
+        kind = (happening.interaction, happening.outcome, happening.status, happening.note, requester)
+        shared = self._shared.get(kind)
+        if shared is None:
+            same = {name: value for name, value in event.items() if name not in VARYING}
+            if len(self._shared) > KNOWN_KINDS:
+                self._shared.clear()
+            shared = self._shared[kind] = frozenset(self._shadows.index(same)["ix"])
+        differing = {name: event[name] for name in ("resourceType", *VARYING) if name in event}
+        own = self._shadows.index(differing)
+        return {**own, "ix": sorted(shared.union(own["ix"]))}
 
     async def record(self, happening: Happening, requester: Requester | None, *, at: int) -> None:
         """Store the AuditEvent of what happened; return when it is durable."""

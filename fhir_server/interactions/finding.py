@@ -30,6 +30,15 @@ BY_ID = SortKey("_id", descending=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be found: a clause without chains, and the persons whose records alone can match (None: any)."""
+
+    type: str
+    clause: Clause
+    persons: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The rows of a page, the total (None if it was not asked for), and where the next page begins (None: no more)."""
 
@@ -40,8 +49,7 @@ class Page:
 
 async def page(
     use: Services,
-    type: str,
-    clause: Clause,
+    wanted: Wanted,
     gate: Gate,
     *,
     sort: SortKey = BY_ID,
@@ -49,78 +57,120 @@ async def page(
     size: int,
     counted: bool,
 ) -> Page:
-    """Return a page of what a resolved clause finds and the gate admits. counted: the total is wanted."""
-    if needs_body(clause):
-        return await _page_of_opened(use, type, clause, gate, sort=sort, after=after, size=size)
-    filter = to_filter(clause, use.term)
+    """Return a page of what is wanted and the gate admits. counted: the total is asked for."""
+    if needs_body(wanted.clause):
+        return await _page_of_opened(use, wanted, gate, sort=sort, after=after, size=size)
+    filter = _filter(use, wanted)
     cut = {"$and": [filter, _beyond(sort, after)]} if after else filter
-    rows = await use.resources.find(type, cut, gate, sort=_order(sort), limit=size + 1, shown=SHOWN)
+    rows = await use.resources.find(wanted.type, cut, gate, sort=_order(sort), limit=size + 1, shown=SHOWN)
     total: int | None = None
     if counted:
         # A first page that is not full holds all there is.
         whole = after is None and len(rows) <= size
-        total = len(rows) if whole else await use.resources.count(type, filter, gate)
+        total = len(rows) if whole else await use.resources.count(wanted.type, filter, gate)
     return Page(rows[:size], total, _position(sort, rows[size - 1]) if len(rows) > size else None)
 
 
-async def count(use: Services, type: str, clause: Clause, gate: Gate) -> int:
-    """Return how many resources a resolved clause finds and the gate admits."""
-    if needs_body(clause):
-        return len(await _opened(use, type, clause, gate, BY_ID))
-    return await use.resources.count(type, to_filter(clause, use.term), gate)
+async def count(use: Services, wanted: Wanted, gate: Gate) -> int:
+    """Return how many resources are wanted and admitted by the gate."""
+    if needs_body(wanted.clause):
+        return len(await _opened(use, wanted, gate, BY_ID))
+    return await use.resources.count(wanted.type, _filter(use, wanted), gate)
 
 
-async def resolved(use: Services, clause: Clause, gate: Gate) -> Clause:
-    """Return the clause with chains and persons replaced by the references that they lead to."""
+async def resolved(use: Services, type: str, clause: Clause, gate: Gate) -> Wanted:
+    """Return a clause with its chains and persons replaced by the references that they lead to."""
+    persons = _Persons(use, gate)
+    found = await _straight(use, clause, gate, persons)
+    return Wanted(type, found, await _only_of(use, type, clause, persons))
+
+
+class _Persons:
+    """The Patients that one search asks for, as far as the requester may see them; each looked up once.
+
+    A Patient that the requester may not see links nothing: a server without it would not know of the link either.
+    """
+
+    def __init__(self, use: Services, gate: Gate) -> None:
+        self._use = use
+        self._gate = gate
+        self._seen: dict[tuple[str, ...], dict[str, Document]] = {}
+
+    async def seen(self, references: tuple[str, ...]) -> dict[str, Document]:
+        """Return, by id, the Patients out of these that the requester may see."""
+        if references not in self._seen:
+            ids = [each.removeprefix("Patient/") for each in references]
+            self._seen[references] = await self._use.resources.many("Patient", ids, self._gate)
+        return self._seen[references]
+
+    async def others(self, references: tuple[str, ...]) -> list[str]:
+        """Return the references to the other Patients, out of those seen, of the same persons."""
+        seen = await self.seen(references)
+        if not seen or not self._use.settings.person_search:
+            return []
+        filter = {"ix": {"$in": sorted({self._use.term(person_term(each["me"])) for each in seen.values()})}}
+        rows = await self._use.resources.find(
+            "Patient", filter, self._gate, sort=[("_id", 1)], limit=MOST_CHAINED, shown={"_id": 1}
+        )
+        return [f"Patient/{row['_id']}" for row in rows if row["_id"] not in seen]
+
+
+async def _straight(use: Services, clause: Clause, gate: Gate, persons: _Persons) -> Clause:
     match clause:
         case And(parts) | Or(parts):
-            found = await asyncio.gather(*(resolved(use, part, gate) for part in parts))
+            found = await asyncio.gather(*(_straight(use, part, gate, persons) for part in parts))
             return replace(clause, parts=tuple(found))
         case Not(part):
-            return Not(await resolved(use, part, gate))
+            return Not(await _straight(use, part, gate, persons))
         case Chain(param, _, by_target):
             led = await asyncio.gather(*(_led_to(use, target, inner, gate) for target, inner in by_target))
             return Filed(param, tuple(reference.term(param, each) for found in led for each in found))
         case PersonReference(_, references):
-            others = await _same_persons(use, references, gate) if use.settings.person_search else ()
-            return reference.widened(clause, others)
+            return reference.widened(clause, await persons.others(references))
     return clause
+
+
+async def _only_of(use: Services, type: str, clause: Clause, persons: _Persons) -> frozenset[int] | None:
+    """Return the person keys that the matches must have, where the search asks for the records of persons seen.
+
+    It narrows nothing; it lets the store look within the records of the person.
+    """
+    for part in clause.parts if isinstance(clause, And) else (clause,):
+        asked = isinstance(part, PersonReference) and len(part.references) == len(part.terms)
+        if isinstance(part, PersonReference) and asked and use.gatekeeper.places(type, part.param):
+            seen = await persons.seen(part.references)
+            if len(seen) == len(set(part.references)):
+                return frozenset(each["me"] for each in seen.values())
+    return None
 
 
 async def _led_to(use: Services, target: str, clause: Clause, gate: Gate) -> list[str]:
     """Return the references to the resources of one target type on which a chain's clause holds."""
-    inner = await resolved(use, clause, gate)
-    if needs_body(inner):
-        rows: Sequence[Document] = [row for row, _ in await _opened(use, target, inner, gate, BY_ID)]
+    wanted = await resolved(use, target, clause, gate)
+    if needs_body(wanted.clause):
+        rows: Sequence[Document] = [row for row, _ in await _opened(use, wanted, gate, BY_ID)]
     else:
-        filter = to_filter(inner, use.term)
         rows = await use.resources.find(
-            target, filter, gate, sort=[("_id", 1)], limit=MOST_CHAINED + 1, shown={"_id": 1}
+            target, _filter(use, wanted), gate, sort=[("_id", 1)], limit=MOST_CHAINED + 1, shown={"_id": 1}
         )
     if len(rows) > MOST_CHAINED:
         raise TooCostly(f"The chain leads to more than {MOST_CHAINED} resources: narrow it.")
     return [f"{target}/{row['_id']}" for row in rows]
 
 
-async def _same_persons(use: Services, references: Sequence[str], gate: Gate) -> list[str]:
-    """Return the other Patients, out of those the requester may see, of the persons whose Patients these are.
-
-    A Patient that the requester may not see links nothing: a server without it would not know of the link either.
-    """
-    asked = [each.removeprefix("Patient/") for each in references]
-    seen = await use.resources.many("Patient", asked, gate)
-    if not seen:
-        return []
-    filter = {"ix": {"$in": sorted({use.term(person_term(each["me"])) for each in seen.values()})}}
-    rows = await use.resources.find("Patient", filter, gate, sort=[("_id", 1)], limit=MOST_CHAINED, shown={"_id": 1})
-    return [f"Patient/{row['_id']}" for row in rows if row["_id"] not in asked]
+def _filter(use: Services, wanted: Wanted) -> dict[str, Any]:
+    filter = to_filter(wanted.clause, use.term)
+    if wanted.persons is None:
+        return filter
+    persons = {"$in": sorted(wanted.persons)}
+    return {"$or": [{"$and": [{"pat": persons}, filter]}, {"$and": [{"pats": persons}, filter]}]}
 
 
 async def _page_of_opened(
-    use: Services, type: str, clause: Clause, gate: Gate, *, sort: SortKey, after: Position | None, size: int
+    use: Services, wanted: Wanted, gate: Gate, *, sort: SortKey, after: Position | None, size: int
 ) -> Page:
     """Return a page of a clause that is decided on opened bodies; bounded, since all candidates are opened."""
-    found = [row for row, _ in await _opened(use, type, clause, gate, sort)]
+    found = [row for row, _ in await _opened(use, wanted, gate, sort)]
     begin = next((n + 1 for n, row in enumerate(found) if after and row["_id"] == after.id), 0)
     if after and not begin:
         begin = sum(_comes_before(row, sort, after) for row in found)
@@ -129,16 +179,17 @@ async def _page_of_opened(
     return Page(rows, len(found), _position(sort, rows[-1]) if more else None)
 
 
-async def _opened(use: Services, type: str, clause: Clause, gate: Gate, sort: SortKey) -> list[tuple[Document, Any]]:
-    filter = to_filter(clause, use.term)
-    rows = await use.resources.find(type, filter, gate, sort=_order(sort), limit=MOST_OPENED + 1, shown=SHOWN)
+async def _opened(use: Services, wanted: Wanted, gate: Gate, sort: SortKey) -> list[tuple[Document, Any]]:
+    rows = await use.resources.find(
+        wanted.type, _filter(use, wanted), gate, sort=_order(sort), limit=MOST_OPENED + 1, shown=SHOWN
+    )
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"More than {MOST_OPENED} resources would have to be looked through: narrow the search.")
-    bodies = await use.resources.opened(type, rows)
+    bodies = await use.resources.opened(wanted.type, rows)
     return [
         (row, resource)
         for row, resource in zip(rows, map(parse, bodies), strict=True)
-        if use.matches(clause, resource)
+        if use.matches(wanted.clause, resource)
     ]
 
 

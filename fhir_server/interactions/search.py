@@ -41,16 +41,16 @@ async def search_type(use: Services, call: Call, type: str, pairs: Pairs, *, pos
         now=gate.now,
         base_url=call.base,
     )
-    clause = await resolved(use, asked.clause, gate)
+    wanted = await resolved(use, type, asked.clause, gate)
     told = urlencode(asked.used)
     links = [{"relation": "self", "url": _self_link(use, call, asked, after if posted else None, posted=posted)}]
     if asked.summary == "count" or asked.count == 0:
-        total = await count(use, type, clause, gate)
+        total = await count(use, wanted, gate)
         await use.audit.record(Happening("search-type", query=f"{type}?{told}"), call.requester, at=use.now())
         return Answer(200, _bundle(total, links, []))
     size = min(asked.count or use.settings.page_size, use.settings.max_page_size)
     sort = asked.sort[0] if asked.sort else BY_ID
-    found = await page(use, type, clause, gate, sort=sort, after=after, size=size, counted=asked.total != "none")
+    found = await page(use, wanted, gate, sort=sort, after=after, size=size, counted=asked.total != "none")
     if found.next:
         links.append({"relation": "next", "url": _cursor_link(use, call, asked, found.next)})
     return await _answer(use, call, asked, found, links, gate, f"{type}?{told}")

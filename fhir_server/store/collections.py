@@ -7,17 +7,24 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
-# Equality parameters of every kind share two multikey indexes; there is no index for a single search parameter. The
-# last one serves those records, few, that belong to several persons.
-CURRENT = (
-    IndexModel([("ix", ASCENDING), ("_id", ASCENDING)], name="term"),
-    IndexModel([("pat", ASCENDING), ("ix", ASCENDING)], name="person_term"),
-    IndexModel([("org", ASCENDING), ("pat", ASCENDING), ("_id", ASCENDING)], name="custodian"),
-    IndexModel([("at", ASCENDING), ("_id", ASCENDING)], name="updated"),
-    IndexModel([("s.date", ASCENDING), ("_id", ASCENDING)], name="date", sparse=True),
-    IndexModel([("pr", ASCENDING)], name="patient", sparse=True),
-    IndexModel([("pats", ASCENDING)], name="several_persons", sparse=True),
-)
+from fhir_server.definitions.registry import Registry
+
+Indexes = tuple[IndexModel, ...]
+
+# Equality parameters of every kind share multikey indexes; there is no index for a single search parameter.
+TERM = IndexModel([("ix", ASCENDING), ("_id", ASCENDING)], name="term")
+UPDATED = IndexModel([("at", ASCENDING), ("_id", ASCENDING)], name="updated")
+DATE = IndexModel([("s.date", ASCENDING), ("_id", ASCENDING)], name="date", sparse=True)
+CUSTODIAN = IndexModel([("org", ASCENDING), ("pat", ASCENDING), ("_id", ASCENDING)], name="custodian")
+# Within one person's records; a Patient is found by its own terms, and only few records are of several persons.
+PERSON_TERM = IndexModel([("pat", ASCENDING), ("ix", ASCENDING)], name="person_term")
+PATIENT = IndexModel([("pr", ASCENDING)], name="patient", sparse=True)
+SEVERAL = IndexModel([("pats", ASCENDING)], name="several_persons", sparse=True)
+
+LOG: Indexes = (TERM, UPDATED, DATE)
+OF_NOBODY: Indexes = (TERM, UPDATED, DATE, CUSTODIAN)
+OF_PERSONS: Indexes = (*OF_NOBODY, PERSON_TERM, PATIENT, SEVERAL)
+PATIENTS: Indexes = (*OF_NOBODY, PATIENT, SEVERAL)
 EARLIER = (
     IndexModel([("id", ASCENDING), ("v", ASCENDING)], name="version", unique=True),
     IndexModel([("pr", ASCENDING)], name="patient", sparse=True),
@@ -32,14 +39,16 @@ def history_of(type: str) -> str:
 class Collections:
     """Makes each collection, with its indexes, before the first write to it."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], registry: Registry) -> None:
         self._database = database
+        self._indexes = {type: OF_PERSONS for type in registry.compartment("Patient")}
+        self._indexes |= {"Patient": PATIENTS, "AuditEvent": LOG}
         self._ready: set[str] = set()
 
     async def ensure(self, *types: str) -> None:
         """Make the collections of these types unless they are there."""
         for type in types:
             if type not in self._ready:
-                await self._database[type].create_indexes(list(CURRENT))
+                await self._database[type].create_indexes(list(self._indexes.get(type, OF_NOBODY)))
                 await self._database[history_of(type)].create_indexes(list(EARLIER))
                 self._ready.add(type)

@@ -115,13 +115,13 @@ class Shadows:
         labels: keyed labels of earlier versions, which stay. extra: further index terms in plain form.
         """
         found = self._projector(resource)
-        terms = {*found.terms, *extra, *_consent_terms(resource)}
         shadow: Document = {
             "_id": resource["id"],
             "v": int(resource["meta"]["versionId"]),
             "at": at,
             "org": custodian,
-            "ix": sorted({self._index(term) for term in terms}),
+            **self._indexed(found, {*extra, *_consent_terms(resource)}),
+            "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
             shadow["pat"] = members.persons[0]
@@ -130,12 +130,19 @@ class Shadows:
             shadow["pats"] = list(members.persons)
         if lab := sorted({*labels, *(self._labels(each) for each in security_labels(resource))}):
             shadow["lab"] = lab
-        if found.ranges:
-            shadow["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
-        if found.sort:
-            shadow["s"] = dict(found.sort)
-        shadow["w"] = clinical_time(found) or {"lo": at, "hi": at}
         return shadow
+
+    def index(self, resource: dict[str, Any]) -> Document:
+        """Return the index fields (ix, r, s) of a resource that no Consent governs."""
+        return self._indexed(self._projector(resource), ())
+
+    def _indexed(self, found: Projection, extra: Iterable[str]) -> Document:
+        fields: Document = {"ix": sorted({self._index(term) for term in (*found.terms, *extra)})}
+        if found.ranges:
+            fields["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
+        if found.sort:
+            fields["s"] = dict(found.sort)
+        return fields
 
     def _span(self, span: Span) -> Document:
         stored: Document = {
