@@ -56,7 +56,8 @@ class Happening:
 
     resources: references (with version) of what was disclosed, changed or asked for. patients: ids of the Patients
     whose records these are. concerned: ids of the institutions whose records these are. query: the search as asked.
-    grounds: the Consent provisions that decided. unconsented: it was disclosed on a policy's word, which one.
+    grounds: the Consent provisions that decided. notified: the Patients (id, custodian) whose records were opened by
+    breaking the glass.
     """
 
     interaction: str
@@ -68,6 +69,7 @@ class Happening:
     query: str | None = None
     grounds: frozenset[Ground] = frozenset()
     note: str | None = None
+    notified: frozenset[tuple[str, str]] = frozenset()
 
 
 def audit_event(happening: Happening, requester: Requester | None, *, id: str, at: int) -> dict[str, Any]:

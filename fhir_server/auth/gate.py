@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from consent_engine.consent import Consent
-from consent_engine.decision import Decision, decide
+from consent_engine.decision import Decision, Effect, decide
 from consent_engine.predicate import NOTHING, Attribute, Predicate, bound
 from consent_engine.rules import AccessRequest, Compiled, combined, rules_for
-from fhir_server.auth.policy import DIRECTORY, Group, Policy, permission
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, permission
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
@@ -187,6 +187,14 @@ class RequestGate:
         if not found or type in DIRECTORY:
             return None
         return decide(found, record_of(type, document))
+
+    def broke_glass(self, type: str, document: Mapping[str, Any], decision: Decision | None) -> bool:
+        """Return whether a document that this gate admitted was opened by breaking the glass and by nothing else."""
+        requester, keeper = self._requester, self._keeper
+        if not keeper.policy.gated or not breaks_glass(requester) or type not in keeper.compartment:
+            return False
+        own = keeper.policy.treatment and document["org"] == requester.organization
+        return not own and (decision is None or decision.effect is not Effect.PERMIT)
 
     def _permitted(self, groups: tuple[Group, ...]) -> Permitted:
         known: dict[str, Predicate] = {}

@@ -5,8 +5,8 @@ permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
 1. An institution's clinicians and systems see its own records for treatment, unless the patient denies it.
 2. Records of another institution need an active Consent of the patient that names the requester.
 3. Deny beats permit (decided in consent_engine).
-4. Break-glass (purpose ETREAT or BTG, with a reason) opens what nobody has permitted; it does not open what the patient
-   has denied.
+4. Break-glass (purpose ETREAT or BTG, with a reason, for the patient in the token's context) opens what nobody has
+   permitted; it does not open what the patient has denied. It is audited as such, and the patient is notified.
 5. Statutory reporting (purpose PUBHLTH) needs no consent and reaches only the systems named in the settings.
 6. A patient sees their own records; a related person sees what the patient's Consent grants them.
 """
@@ -133,7 +133,10 @@ def permission(
         return NOTHING
     if not policy.gated:
         return EVERYTHING
-    by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, in_compartment=in_compartment)
+    opened = context if breaks_glass(requester) else frozenset()
+    by_role = _by_role(
+        requester, type, policy=policy, groups=groups, own=own, opened=opened, in_compartment=in_compartment
+    )
     if reach is Reach.PATIENT and type not in DIRECTORY:
         return all_of(by_role, per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
     return by_role
@@ -146,6 +149,7 @@ def _by_role(
     policy: Policy,
     groups: Sequence[Group],
     own: frozenset[Hashable],
+    opened: frozenset[Hashable],
     in_compartment: bool,
 ) -> Predicate:
     institution = AnyOf(Attribute.CUSTODIAN, frozenset({requester.organization}))
@@ -163,9 +167,19 @@ def _by_role(
         return of_institution
     nobodys = of_institution if for_treatment(requester) else NOTHING
     treated = nobodys if policy.treatment else NOTHING
-    implicit = EVERYTHING if breaks_glass(requester) else treated
-    found = tuple(
-        (group.persons - own, all_of(negate(group.forbid), either(implicit, group.permit))) for group in groups
-    )
-    stated = tuple((persons, part) for persons, part in found if persons)
-    return per_person((*stated, *(((own, EVERYTHING),) if own else ())), implicit, nobodys)
+    return per_person(_stated(groups, own, opened, treated), treated, nobodys)
+
+
+def _stated(
+    groups: Sequence[Group], own: frozenset[Hashable], opened: frozenset[Hashable], treated: Predicate
+) -> tuple[tuple[frozenset[Hashable], Predicate], ...]:
+    """Return what must hold of the records of the persons of whom more is known than the rule for all.
+
+    own: the requester's own. opened: those for whom the glass is broken: all but what they have denied.
+    """
+    known = frozenset(person for group in groups for person in group.persons)
+    found: list[tuple[frozenset[Hashable], Predicate]] = [(own, EVERYTHING), (opened - known - own, EVERYTHING)]
+    for persons, permit, forbid in groups:
+        found.append((persons - own - opened, all_of(negate(forbid), either(treated, permit))))
+        found.append((persons & opened - own, negate(forbid)))
+    return tuple((persons, part) for persons, part in found if persons)

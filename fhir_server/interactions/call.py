@@ -122,7 +122,10 @@ def disclosed(
     interaction: str, type: str, documents: Sequence[Document], gate: RequestGate, *, query: str | None = None
 ) -> Happening:
     """Return what is to be recorded when these documents leave."""
-    decisions = (gate.decision(type, each) for each in documents)
+    decisions = [gate.decision(type, each) for each in documents]
+    opened = [
+        each for each, decision in zip(documents, decisions, strict=True) if gate.broke_glass(type, each, decision)
+    ]
     return Happening(
         interaction,
         resources=tuple(f"{type}/{each['_id']}/_history/{each['v']}" for each in documents),
@@ -130,6 +133,8 @@ def disclosed(
         concerned=custodians(documents),
         query=query,
         grounds=frozenset(ground for each in decisions if each for ground in each.grounds),
+        note="break-glass" if opened else None,
+        notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
     )
 
 

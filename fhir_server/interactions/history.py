@@ -8,6 +8,7 @@ from fhir_server.errors import Absent, Gone
 from fhir_server.fhir_json import dump
 from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, serves, version_headers
+from fhir_server.interactions.notice import record
 from fhir_server.store.instants import instant
 from fhir_server.store.resources import Document
 
@@ -25,7 +26,7 @@ async def vread(use: Services, call: Call, type: str, id: str, version: str) -> 
     if found[0].get("deleted"):
         raise Gone("The resource was deleted in this version.")
     (body,) = await use.resources.opened(type, found)
-    await use.audit.record(disclosed("vread", type, found, gate), call.requester, at=use.now())
+    await record(use, call, disclosed("vread", type, found, gate))
     return Answer(200, body, version_headers(found[0]))
 
 
@@ -42,7 +43,7 @@ async def history_instance(use: Services, call: Call, type: str, id: str) -> Ans
     kept = [each for each in versions if not each.get("deleted")]
     opened = await use.resources.opened(type, kept)
     bodies = {each["v"]: body for each, body in zip(kept, opened, strict=True)}
-    await use.audit.record(disclosed("history-instance", type, versions, gate), call.requester, at=use.now())
+    await record(use, call, disclosed("history-instance", type, versions, gate))
     bundle = {
         "resourceType": "Bundle",
         "type": "history",

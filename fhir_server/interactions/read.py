@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhir_server.errors import Absent, Gone
 from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, serves, version_headers
+from fhir_server.interactions.notice import record
 from fhir_server.store.instants import moment
 from fhir_server.store.resources import Document
 
@@ -22,7 +23,7 @@ async def read(use: Services, call: Call, type: str, id: str) -> Answer:
             raise Gone("The resource was deleted.")
         raise Absent
     (body,) = await use.resources.opened(type, [document])
-    await use.audit.record(disclosed("read", type, [document], gate), call.requester, at=use.now())
+    await record(use, call, disclosed("read", type, [document], gate))
     headers = version_headers(document)
     if _known(call, document):
         return Answer(304, headers=headers)

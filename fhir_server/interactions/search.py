@@ -15,6 +15,7 @@ from fhir_server.interactions.bundles import entry
 from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, outcome, serves
 from fhir_server.interactions.cursor import Cursor, Pairs, Position, opened_cursor, sealed_cursor
 from fhir_server.interactions.finding import BY_ID, Page, count, page, resolved
+from fhir_server.interactions.notice import record
 from fhir_server.search.asked import Asked, Include
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.store.resources import Document
@@ -46,7 +47,7 @@ async def search_type(use: Services, call: Call, type: str, pairs: Pairs, *, pos
     links = [{"relation": "self", "url": _self_link(use, call, asked, after if posted else None, posted=posted)}]
     if asked.summary == "count" or asked.count == 0:
         total = await count(use, wanted, gate)
-        await use.audit.record(Happening("search-type", query=f"{type}?{told}"), call.requester, at=use.now())
+        await record(use, call, Happening("search-type", query=f"{type}?{told}"))
         return Answer(200, _bundle(total, links, []))
     size = min(asked.count or use.settings.page_size, use.settings.max_page_size)
     sort = asked.sort[0] if asked.sort else BY_ID
@@ -80,7 +81,7 @@ async def _answer(
         entries += more
     if asked.ignored:
         entries.append(_warning(asked.ignored))
-    await use.audit.record(happening, call.requester, at=use.now())
+    await record(use, call, happening)
     return Answer(200, _bundle(found.total, links, entries))
 
 
@@ -126,6 +127,8 @@ def _joined(one: Happening, other: Happening) -> Happening:
         patients=tuple(sorted({*one.patients, *other.patients})),
         concerned=one.concerned | other.concerned,
         grounds=one.grounds | other.grounds,
+        note=one.note or other.note,
+        notified=one.notified | other.notified,
     )
 
 

@@ -1,0 +1,57 @@
+"""The notice that a patient gets when somebody has opened their records in an emergency (break-glass).
+
+It is a Communication to the Patient, stored together with the AuditEvent, before the records leave; one for each token
+and patient, however often the token is used.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fhir_server.audit.event import Happening
+from fhir_server.auth.requester import Requester
+from fhir_server.interactions.call import Call, Services
+from fhir_server.store.commit import Unit
+from fhir_server.store.instants import instant, moment
+from fhir_server.store.writing import Draft
+
+NAMESPACE = uuid.UUID("0f0e7a0b-7d0e-4b5c-9a53-9d3f4f3f9f61")
+CATEGORY = "http://terminology.hl7.org/CodeSystem/communication-category"
+PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+
+
+async def record(use: Services, call: Call, happening: Happening) -> None:
+    """Store the AuditEvent of a disclosure, and the notices that it calls for; return when both are durable."""
+    at, unit = use.now(), Unit()
+    for patient, custodian in happening.notified:
+        id = str(uuid.uuid5(NAMESPACE, f"{call.requester.token}|{patient}"))
+        draft = Draft(communication(call.requester, patient, use.zone, at=at), id, custodian)
+        stored, _ = await use.writer.store([draft], at=at)
+        for document in stored.inserts["Communication"]:
+            unit.touch("Communication", {"_id": id}, {"$setOnInsert": document})
+    await use.audit.add(happening, call.requester, unit, at=at)
+    await use.committer.commit(unit)
+
+
+def communication(requester: Requester, patient: str, zone: Any, *, at: int) -> Mapping[str, Any]:
+    """Return the notice to a patient. at: microseconds since 1970 UTC; zone: the deployment's."""
+    when = moment(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+    return {
+        "resourceType": "Communication",
+        "status": "preparation",
+        "category": [{"coding": [{"system": CATEGORY, "code": "notification"}], "text": "紧急查阅通知"}],
+        "subject": {"reference": f"Patient/{patient}"},
+        "recipient": [{"reference": f"Patient/{patient}"}],
+        "sent": instant(at),
+        "reasonCode": [{"coding": [{"system": PURPOSES, "code": requester.purpose}], "text": requester.reason}],
+        "payload": [
+            {
+                "contentString": (
+                    f"您的健康记录于 {when} 因紧急救治被查阅。查阅机构：Organization/{requester.organization}；"
+                    f"查阅人：{requester.user}；理由：{requester.reason}。如有疑问，请联系保管记录的医疗机构。"
+                )
+            }
+        ],
+    }
