@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -31,11 +31,15 @@ FILED = {Attribute.CODE: ":code|", Attribute.PROFILE: ":profile|", Attribute.AUT
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the Consents say to one kind of requester: until when, in groups, and rule by rule."""
+    """What the Consents say to one kind of requester: until when, in groups, and rule by rule.
 
-    until: datetime | None
-    groups: tuple[Group, ...]
-    rules: Rules
+    permitted: what follows from it for each requester, worked out once.
+    """
+
+    until: datetime | None = None
+    groups: tuple[Group, ...] = ()
+    rules: Rules = field(default_factory=dict)
+    permitted: dict[Hashable, Permitted] = field(default_factory=dict, compare=False)
 
     def holds_at(self, now: datetime) -> bool:
         return self.until is None or now < self.until
@@ -65,6 +69,7 @@ class Gatekeeper:
         self._labels = labels
         self._rules: dict[tuple[str, str, AccessRequest], tuple[datetime, Compiled]] = {}
         self._overall: dict[AccessRequest, tuple[Epochs, Standing]] = {}
+        self.silence = Standing()
 
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
@@ -76,6 +81,8 @@ class Gatekeeper:
 
     def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
         """Return what these persons' Consents say to a request now."""
+        if not any(by_person.values()):
+            return self.silence
         rules = {
             person: tuple(self._compiled(each, request, now) for each in by_person[person]) for person in by_person
         }
@@ -133,7 +140,7 @@ class RequestGate:
             delegate=requester.role is Role.RELATED_PERSON,
         )
         self.now = keeper.clock()
-        self._rules: dict[Hashable, tuple[Compiled, ...]] = {}
+        self._heard: list[Rules] = []
         self._own: frozenset[Hashable] = frozenset()
         self._context: frozenset[Hashable] = frozenset()
         self._permitted_overall: Permitted | None = None
@@ -163,27 +170,26 @@ class RequestGate:
     async def among(self, persons: Iterable[Hashable]) -> Permitted:
         """Return what may be seen of records that belong to no persons but these."""
         if not self._keeper.policy.gated:
-            return self._permitted(())
+            return self._permitted(self._keeper.silence)
         epochs = await self._basis
         by_person = await self._keeper.consents.of_persons(persons, epochs)
         standing = self._keeper.standing(by_person, self._request, self.now)
-        self._rules.update(standing.rules)
-        return self._permitted(standing.groups)
+        self._heard.append(standing.rules)
+        return self._permitted(standing)
 
     async def overall(self) -> Permitted:
         """Return what may be seen of all records."""
         if self._permitted_overall is None:
-            groups: tuple[Group, ...] = ()
+            standing = self._keeper.silence
             if self._keeper.policy.gated:
                 standing = await self._keeper.overall(self._request, await self._basis, self.now)
-                self._rules.update(standing.rules)
-                groups = standing.groups
-            self._permitted_overall = self._permitted(groups)
+                self._heard.append(standing.rules)
+            self._permitted_overall = self._permitted(standing)
         return self._permitted_overall
 
     def decision(self, type: str, document: Mapping[str, Any]) -> Decision | None:
         """Return what the Consents said of a document that this gate judged; None when the policy alone decided."""
-        found = [each for person in persons_of(document) for each in self._rules.get(person, ())]
+        found = [each for person in persons_of(document) for each in self._rules_of(person)]
         if not found or type in DIRECTORY:
             return None
         return decide(found, record_of(type, document))
@@ -196,21 +202,33 @@ class RequestGate:
         own = keeper.policy.treatment and document["org"] == requester.organization
         return not own and (decision is None or decision.effect is not Effect.PERMIT)
 
-    def _permitted(self, groups: tuple[Group, ...]) -> Permitted:
-        known: dict[str, Predicate] = {}
+    def _rules_of(self, person: Hashable) -> tuple[Compiled, ...]:
+        return next((rules[person] for rules in self._heard if person in rules), ())
+
+    def _permitted(self, standing: Standing) -> Permitted:
+        key = (self._requester, self._letter, self._own, self._context)
+        known = standing.permitted.get(key)
+        if known is None:
+            if len(standing.permitted) > KNOWN_REQUESTERS:
+                standing.permitted.clear()
+            known = standing.permitted[key] = Permitted(self._on(standing.groups))
+        return known
+
+    def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
+        """Return the function from a resource type to what may be seen of it. It outlives the request."""
+        requester, letter, own, context = self._requester, self._letter, self._own, self._context
+        policy, compartment = self._keeper.policy, self._keeper.compartment
 
         def on(type: str) -> Predicate:
-            if type not in known:
-                known[type] = permission(
-                    self._requester,
-                    type,
-                    self._letter,
-                    policy=self._keeper.policy,
-                    groups=groups,
-                    own=self._own,
-                    context=self._context,
-                    in_compartment=type in self._keeper.compartment,
-                )
-            return known[type]
+            return permission(
+                requester,
+                type,
+                letter,
+                policy=policy,
+                groups=groups,
+                own=own,
+                context=context,
+                in_compartment=type in compartment,
+            )
 
-        return Permitted(on)
+        return on

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from consent_engine.predicate import (
@@ -33,11 +33,15 @@ log = logging.getLogger(__name__)
 NO_DOCUMENT: dict[str, Any] = {"_id": {"$in": []}}
 
 
-@dataclass(frozen=True, slots=True)
 class Permitted:
-    """A predicate over the stored documents, by resource type; every value in it is keyed as in the store."""
+    """A predicate over the stored documents, by resource type; every value in it is keyed as in the store.
 
-    on: Callable[[str], Predicate]
+    on: gives the predicate of a type; it is asked once for each.
+    """
+
+    def __init__(self, on: Callable[[str], Predicate]) -> None:
+        self.on = cache(on)
+        self._filters: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def everything(cls, why: str) -> Permitted:
@@ -52,7 +56,9 @@ class Permitted:
 
     def filter(self, type: str) -> dict[str, Any]:
         """Return the MongoDB filter of the documents of a type that may be seen."""
-        return to_filter(self.on(type), type)
+        if type not in self._filters:
+            self._filters[type] = to_filter(self.on(type), type)
+        return self._filters[type]
 
 
 class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
