@@ -69,8 +69,10 @@ class Compiled:
 def rules_for(consent: Consent, request: AccessRequest, at: datetime) -> Compiled:
     """Return what the Consent says to the request at the instant.
 
-    at: with a time zone; must be the server's own clock (D7).
+    at: the server's own clock (D7). Raises ValueError if it has no time zone.
     """
+    if at.tzinfo is None:
+        raise ValueError("an instant needs a time zone")
     compiled = Compiled(consent.id, consent.version)
     if consent.ignored:
         return replace(compiled, ignored=consent.ignored)

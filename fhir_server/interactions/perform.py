@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from urllib.parse import urlencode
 
 from pymongo.errors import PyMongoError
 
@@ -12,6 +14,7 @@ from fhir_server.audit.event import Happening, Outcome
 from fhir_server.errors import Problem
 from fhir_server.interactions.call import Answer, Call, Services, custodians, outcome, refusal
 from fhir_server.interactions.routes import Request
+from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Ungated
 
 log = logging.getLogger(__name__)
@@ -39,38 +42,24 @@ async def perform(use: Services, call: Call, request: Request, run: Callable[[],
 
 async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> Happening:
     """Return the record of a refusal. What hides behind it is for the auditors of those concerned alone."""
-    happening = Happening(request.interaction, Outcome.REFUSED, problem.status, note=problem.issue)
-    if request.type is None or request.type not in use.registry.types:
-        return happening
+    refused = Happening(request.interaction, Outcome.REFUSED, problem.status, note=problem.issue)
+    if request.type not in use.registry.types or request.type is None:
+        return refused
     if request.id is None:
-        return Happening(
-            request.interaction,
-            Outcome.REFUSED,
-            problem.status,
-            query="&".join([request.type, *(f"{name}={value}" for name, value in request.pairs)]),
-            note=problem.issue,
-        )
+        return replace(refused, query=f"{request.type}?{urlencode(request.pairs)}")
+    refused = replace(refused, resources=(f"{request.type}/{request.id}",))
+    found = await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))
+    if not found:
+        return refused
+    hidden = found[request.id]
     gate = use.gatekeeper.gate(call.requester, "r")
-    hidden = (await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))).get(request.id)
-    if hidden is None:
-        return Happening(
-            request.interaction,
-            Outcome.REFUSED,
-            problem.status,
-            resources=(f"{request.type}/{request.id}",),
-            note=problem.issue,
-        )
-    await use.resources.many(request.type, [request.id], gate)
+    await gate.among(persons_of(hidden))
     decision = gate.decision(request.type, hidden)
-    return Happening(
-        request.interaction,
-        Outcome.REFUSED,
-        problem.status,
-        resources=(f"{request.type}/{request.id}",),
+    return replace(
+        refused,
         patients=tuple(hidden.get("pr", ())),
         concerned=custodians([hidden]),
         grounds=decision.grounds if decision else frozenset(),
-        note=problem.issue,
     )
 
 

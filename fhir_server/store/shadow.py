@@ -189,7 +189,8 @@ def _consent_terms(resource: Mapping[str, Any]) -> Iterator[str]:
         if key != "meta":
             yield from (f":code|{code}" for code in _codings(value))
     for profile in resource.get("meta", {}).get("profile", ()):
-        yield f":profile|{profile}"
+        # A Consent names a profile with or without its version.
+        yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
     for key in AUTHORS:
         yield from (f":author|{reference}" for reference in _references(resource.get(key)))
 

@@ -73,7 +73,7 @@ FLAWED = [
     ("modifierExtension deep inside", consent(permit(), verification=[{"modifierExtension": [{"url": "urn:x"}]}])),
     ("implicitRules", consent(permit(), implicitRules="urn:x")),
     ("provision is a list", consent([permit()])),
-    ("provision is null", consent(policyRule=OPTIN, provision=None)),
+    ("provision is null", {**consent(policyRule=OPTIN), "provision": None}),
     ("nested provision is an object", consent(permit(provision=permit()))),
     ("nested provisions are empty", consent(permit(provision=[]))),
     ("nested provision is a text", consent(permit(provision=["deny"]))),
