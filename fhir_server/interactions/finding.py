@@ -106,9 +106,12 @@ class _Persons:
     async def others(self, references: tuple[str, ...]) -> list[str]:
         """Return the references to the other Patients, out of those seen, of the same persons."""
         seen = await self.seen(references)
-        if not seen or not self._use.settings.person_search:
+        alone = self._use.gatekeeper.persons.own_key
+        # A key that comes from the Patient's own id is nobody else's.
+        linked = {each["me"] for id, each in seen.items() if each["me"] != alone(id)}
+        if not linked or not self._use.settings.person_search:
             return []
-        filter = {"ix": {"$in": sorted({self._use.term(person_term(each["me"])) for each in seen.values()})}}
+        filter = {"ix": {"$in": sorted(self._use.term(person_term(key)) for key in linked)}}
         rows = await self._use.resources.find(
             "Patient", filter, self._gate, sort=[("_id", 1)], limit=MOST_CHAINED, shown={"_id": 1}
         )
