@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from joserfc.jwk import ECKey
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReadPreference
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -66,7 +66,6 @@ class Parts:
         await claim(
             self.client[self.services.settings.database], keyring=self.fingerprint, zone=str(self.services.zone)
         )
-        await self.keys.ensure_index()
         await self.collections.ensure("AuditEvent", "Consent", "Patient")
 
 
@@ -90,8 +89,11 @@ def assemble(
     gated: bool = True,
 ) -> Parts:
     """Return the wired parts over the database at a MongoDB URI. gated: see auth/policy.py."""
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, tz_aware=True, maxPoolSize=20)
-    database = client[settings.database]
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        uri, tz_aware=True, maxPoolSize=20, serverSelectionTimeoutMS=5_000
+    )
+    # Whatever the URI says: a secondary may not know yet of a revocation that was acknowledged.
+    database = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
     zone = ZoneInfo(settings.zone)
     tokens = Tokens(keyring.index_key)
     index, labels = tokens.of("index"), tokens.of("label")
@@ -130,6 +132,7 @@ def assemble(
             resources=resources,
             digest=tokens.of("digest"),
             trust=trust,
+            registry=definitions,
         ),
         committer=committer,
         gatekeeper=gatekeeper,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -246,6 +248,8 @@ def demo(
 
 def main() -> None:
     """Run the command line; what an operator can mend is said in a line, without a traceback."""
+    # A polite stop ends like Ctrl-C: whatever was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         app()
@@ -258,6 +262,9 @@ def main() -> None:
         FileNotFoundError,
     ) as error:
         say.print(f"fhir-facade: {error}", style="red", highlight=False)
+        sys.exit(2)
+    except PyMongoError as error:
+        say.print(f"fhir-facade: MongoDB cannot be used: {type(error).__name__}. See FHIR_MONGODB_URI.", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

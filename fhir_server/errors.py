@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Problem(Exception):
     """A failed interaction.
@@ -17,6 +19,7 @@ class Problem(Exception):
         super().__init__(diagnostics)
         self.diagnostics = diagnostics
         self.expression = expression
+        self.headers: dict[str, str] = {}
 
     def issues(self) -> list[dict[str, object]]:
         """Return the issues of the OperationOutcome that says this."""
@@ -67,6 +70,10 @@ class Unauthenticated(Problem):
 
     status, issue = 401, "login"
 
+    def __init__(self, diagnostics: str) -> None:
+        super().__init__(diagnostics)
+        self.headers = {"WWW-Authenticate": 'Bearer realm="fhir"'}
+
 
 class Forbidden(Problem):
     """The token alone, whatever the store holds, does not allow the interaction."""
@@ -90,9 +97,13 @@ class Gone(Problem):
 
 
 class NotAllowed(Problem):
-    """The method is not allowed here."""
+    """The method is not allowed here. methods: those that are (RFC 9110, 15.5.6)."""
 
     status, issue = 405, "not-supported"
+
+    def __init__(self, diagnostics: str, *, expression: str | None = None, methods: Iterable[str] = ()) -> None:
+        super().__init__(diagnostics, expression=expression)
+        self.headers = {"Allow": ", ".join(methods)}
 
 
 class NotAcceptable(Problem):

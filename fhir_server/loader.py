@@ -144,7 +144,7 @@ class Loader:
 
     async def _commit(self, drafts: Sequence[Draft]) -> None:
         at = self._use.now()
-        unit, written = await self._use.writer.store(drafts, at=at)
+        unit, written, _ = await self._use.writer.store(drafts, at=at)
         happening = Happening(
             "batch", resources=tuple(each.reference for each in written), concerned=frozenset({self._organization})
         )

@@ -54,7 +54,7 @@ class Live:
 
     def bearing(self, token: str | None) -> httpx.Client:
         headers = {"Accept": JSON, "Content-Type": JSON, **({"Authorization": f"Bearer {token}"} if token else {})}
-        return httpx.Client(base_url=self.base + "/", headers=headers, timeout=60)
+        return httpx.Client(base_url=self.base + "/", headers=headers, timeout=60, verify=False)
 
     def system(self, organization: str = "org1") -> httpx.Client:
         """Return a client of an institution's own system, which may write."""

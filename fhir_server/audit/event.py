@@ -57,7 +57,8 @@ class Happening:
     resources: references (with version) of what was disclosed, changed or asked for. patients: ids of the Patients
     whose records these are. concerned: ids of the institutions whose records these are. query: the search as asked.
     grounds: the Consent provisions that decided. notified: the Patients (id, custodian) whose records were opened by
-    breaking the glass.
+    breaking the glass. withheld: it says more than the requester was told, so their own institution's auditors do not
+    see it.
     """
 
     interaction: str
@@ -70,6 +71,7 @@ class Happening:
     grounds: frozenset[Ground] = frozenset()
     note: str | None = None
     notified: frozenset[tuple[str, str]] = frozenset()
+    withheld: bool = False
 
 
 def audit_event(happening: Happening, requester: Requester | None, *, id: str, at: int) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class AuditLog:
     async def add(self, happening: Happening, requester: Requester | None, unit: Unit, *, at: int) -> None:
         """Add the AuditEvent of what happens to the unit of what it writes: both are stored, or neither."""
         event = audit_event(happening, requester, id=str(uuid.uuid4()), at=at)
-        concerned = happening.concerned | ({requester.organization} if requester else set())
+        asking = {requester.organization} if requester and not happening.withheld else set()
+        concerned = happening.concerned | asking
         keys = await self._keys.for_writing([OWNER])
         document = {
             "_id": event["id"],

@@ -20,6 +20,7 @@ from fhir_server.definitions.registry import Registry
 from fhir_server.store.consents import ByPerson, Consents, Epochs
 from fhir_server.store.permitted import Permitted, persons_of, record_of
 from fhir_server.store.persons import Persons
+from fhir_server.store.shadow import personal_types
 
 Rules = Mapping[Hashable, tuple[Compiled, ...]]
 KNOWN_RULES = 50_000
@@ -60,7 +61,7 @@ class Gatekeeper:
         clock: Callable[[], datetime],
     ) -> None:
         self._places = registry.compartment("Patient")
-        self.compartment = frozenset(self._places)
+        self.personal = personal_types(registry)
         self.consents = consents
         self.persons = persons
         self.policy = policy
@@ -194,10 +195,20 @@ class RequestGate:
             return None
         return decide(found, record_of(type, document))
 
+    @property
+    def breaks_glass(self) -> bool:
+        """Whether the requester breaks the glass for the patient in context."""
+        return self._keeper.policy.gated and bool(self._context) and breaks_glass(self._requester)
+
+    @property
+    def beyond_own(self) -> bool:
+        """Whether records of other institutions than the requester's may have been admitted."""
+        return bool(self._own) or self.breaks_glass or any(self._heard)
+
     def broke_glass(self, type: str, document: Mapping[str, Any], decision: Decision | None) -> bool:
         """Return whether a document that this gate admitted was opened by breaking the glass and by nothing else."""
         requester, keeper = self._requester, self._keeper
-        if not keeper.policy.gated or not breaks_glass(requester) or type not in keeper.compartment:
+        if not keeper.policy.gated or not breaks_glass(requester) or type not in keeper.personal:
             return False
         own = keeper.policy.treatment and document["org"] == requester.organization
         return not own and (decision is None or decision.effect is not Effect.PERMIT)
@@ -217,7 +228,7 @@ class RequestGate:
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
         requester, letter, own, context = self._requester, self._letter, self._own, self._context
-        policy, compartment = self._keeper.policy, self._keeper.compartment
+        policy, types = self._keeper.policy, self._keeper.personal
 
         def on(type: str) -> Predicate:
             return permission(
@@ -228,7 +239,7 @@ class RequestGate:
                 groups=groups,
                 own=own,
                 context=context,
-                in_compartment=type in compartment,
+                personal=type in types,
             )
 
         return on

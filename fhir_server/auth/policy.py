@@ -62,6 +62,9 @@ DIRECTORY = frozenset(
     ]
 )
 
+# Stands for the institutions that an event of nobody known concerns: all of them. No Organization can have this id.
+SERVER = "*"
+
 # The SMART scope contexts that each role's tokens may use; scopes of another context grant nothing.
 CONTEXTS = {
     Role.PRACTITIONER: frozenset({"user", "patient"}),
@@ -120,13 +123,13 @@ def permission(
     groups: Sequence[Group],
     own: frozenset[Hashable],
     context: frozenset[Hashable],
-    in_compartment: bool,
+    personal: bool,
 ) -> Predicate:
     """Return the predicate of the records of a type that the requester may touch.
 
     letter: permission in SMART's terms (c, r, u, d, s). groups: disjoint sets of persons whose Consents bear on the
     requester. own: person keys of the requester (patients). context: person keys of the token's patient in context.
-    in_compartment: whether records of the type can be in a Patient compartment.
+    personal: whether records of the type can be a person's.
     """
     reach = requester.scopes.reach(type, letter, CONTEXTS[requester.role])
     if reach is Reach.NONE:
@@ -134,9 +137,7 @@ def permission(
     if not policy.gated:
         return EVERYTHING
     opened = context if breaks_glass(requester) else frozenset()
-    by_role = _by_role(
-        requester, type, policy=policy, groups=groups, own=own, opened=opened, in_compartment=in_compartment
-    )
+    by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, opened=opened, personal=personal)
     if reach is Reach.PATIENT and type not in DIRECTORY:
         return all_of(by_role, per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
     return by_role
@@ -150,20 +151,20 @@ def _by_role(
     groups: Sequence[Group],
     own: frozenset[Hashable],
     opened: frozenset[Hashable],
-    in_compartment: bool,
+    personal: bool,
 ) -> Predicate:
     institution = AnyOf(Attribute.CUSTODIAN, frozenset({requester.organization}))
     if type == "AuditEvent" or requester.role is Role.AUDITOR:
         # Only auditors see the log, and they see what concerns their institution: its users and its records.
         if type == "AuditEvent" and requester.role is Role.AUDITOR:
-            return institution
+            return AnyOf(Attribute.CUSTODIAN, frozenset({requester.organization, SERVER}))
         return EVERYTHING if type in DIRECTORY and requester.role is Role.AUDITOR else NOTHING
     if type in DIRECTORY:
         return EVERYTHING
     if reports(requester, policy):
         return institution
     of_institution = institution if requester.role in INSTITUTIONAL else NOTHING
-    if not in_compartment:
+    if not personal:
         return of_institution
     nobodys = of_institution if for_treatment(requester) else NOTHING
     treated = nobodys if policy.treatment else NOTHING

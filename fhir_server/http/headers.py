@@ -68,6 +68,11 @@ def if_match(value: str | None) -> str | None:
     return version
 
 
+def if_none_match(value: str | None) -> frozenset[str]:
+    """Return the version numbers that If-None-Match names; "*" stands for any (RFC 9110, 13.1.2)."""
+    return frozenset(version_of(each) for each in (value or "").split(",") if each.strip())
+
+
 def if_modified_since(value: str | None) -> datetime | None:
     """Return the date of If-Modified-Since; None when there is none that can be read (RFC 9110: then it is ignored)."""
     try:

@@ -8,16 +8,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from fhir_server.bundle_references import rewritten
-from fhir_server.errors import InvalidRequest, NotAllowed, Problem, UnsupportedParameter
+from fhir_server.errors import InvalidRequest, InvalidResource, NotAllowed, Problem, UnsupportedParameter
 from fhir_server.fhir_json import dump
 from fhir_server.interactions import changes
 from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Return, Services
-from fhir_server.interactions.changes import Removal, new_id
+from fhir_server.interactions.changes import new_id
 from fhir_server.interactions.perform import perform
 from fhir_server.interactions.routes import Request, interaction_of
 from fhir_server.store.instants import instant
-from fhir_server.store.writing import Draft, Written
+from fhir_server.store.writing import Draft, Removal, Written
 
 MOST_ENTRIES = 5_000
 # A transaction's interactions take place in this order, whatever that of its entries.
@@ -74,7 +74,7 @@ async def _alone(use: Services, call: Call, number: int, raw: Any) -> dict[str, 
 
 
 async def _carried_out(use: Services, call: Call, entry: Entry) -> Answer:
-    own = replace(call, if_match=entry.if_match, if_none_match=None, if_modified_since=None)
+    own = replace(call, if_match=entry.if_match, if_none_match=frozenset(), if_modified_since=None)
     return await perform(use, own, entry.request, lambda: entry.request.run(use, own, entry.resource))
 
 
@@ -127,7 +127,10 @@ def _read(number: int, raw: Any, base: str) -> Entry:
         raise NotAllowed("request.method must be GET, POST, PUT or DELETE here.", expression=f"{where}.request.method")
     if "ifNoneExist" in request:
         raise UnsupportedParameter("Conditional creates are not supported.", expression=f"{where}.request.ifNoneExist")
-    split = urlsplit(url.removeprefix(base + "/"))
+    try:
+        split = urlsplit(url.removeprefix(base + "/"))
+    except ValueError as error:
+        raise InvalidRequest("request.url is not a URL.", expression=f"{where}.request.url") from error
     pairs = tuple(parse_qsl(split.query, keep_blank_values=True))
     if pairs and method != "GET":
         raise UnsupportedParameter("Conditional interactions are not supported.", expression=f"{where}.request.url")
@@ -169,11 +172,14 @@ def _refuse_overlap(places: Iterable[tuple[Entry, str]]) -> None:
 def _located(problem: Problem, entry: Entry) -> Problem:
     """Return the problem, saying in which entry it is."""
     within = f"{entry.where}.resource" if entry.resource is not None else entry.where
+
+    def place(expression: str | None) -> str:
+        return f"{within}.{expression.partition('.')[2]}".rstrip(".") if expression else within
+
+    if isinstance(problem, InvalidResource):
+        return InvalidResource([(code, place(where), f"{entry.where}: {said}") for code, where, said in problem.found])
     problem.diagnostics = f"{entry.where}: {problem.diagnostics}"
-    if problem.expression:
-        problem.expression = f"{within}.{problem.expression.partition('.')[2]}".rstrip(".")
-    else:
-        problem.expression = within
+    problem.expression = place(problem.expression)
     return problem
 
 

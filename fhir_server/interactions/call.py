@@ -69,7 +69,7 @@ class Call:
     lenient: bool = False
     returns: Return = Return.REPRESENTATION
     if_match: str | None = None
-    if_none_match: str | None = None
+    if_none_match: frozenset[str] = frozenset()
     if_modified_since: datetime | None = None
 
 
@@ -89,8 +89,7 @@ def outcome(*issues: Mapping[str, Any]) -> bytes:
 
 def refusal(problem: Problem) -> Answer:
     """Return the answer that a problem makes; it is the same whatever hides behind it."""
-    headers = {"WWW-Authenticate": 'Bearer realm="fhir"'} if problem.status == 401 else {}
-    return Answer(problem.status, outcome(*problem.issues()), headers)
+    return Answer(problem.status, outcome(*problem.issues()), problem.headers)
 
 
 def serves(use: Services, type: str) -> None:
@@ -135,6 +134,20 @@ def disclosed(
         grounds=frozenset(ground for each in decisions if each for ground in each.grounds),
         note="break-glass" if opened else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
+    )
+
+
+def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str], query: str) -> Happening:
+    """Return what is to be recorded when nothing but a number leaves. A number tells of the records as well."""
+    patient = (call.requester.patient or "").removeprefix("Patient/")
+    opened = total > 0 and gate.breaks_glass
+    return Happening(
+        "search-type",
+        patients=(patient,) if opened else (),
+        concerned=concerned,
+        query=query,
+        note="break-glass" if opened else None,
+        notified=frozenset((patient, custodian) for custodian in concerned if opened),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.audit.event import Happening
@@ -24,23 +23,14 @@ from fhir_server.errors import (
 )
 from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for, outcome, serves, version_headers
 from fhir_server.resident_id import is_resident_id
-from fhir_server.store.commit import Unit
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, Written
+from fhir_server.store.writing import Draft, Removal, Written
 from fhir_server.validation.structure import check
 
 # Written by the server alone.
 OURS = frozenset({"AuditEvent"})
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A resource that is to be deleted; old is None when there is nothing to delete."""
-
-    type: str
-    id: str
-    old: Document | None
+TRIES = 5
 
 
 def new_id() -> str:
@@ -53,7 +43,7 @@ async def creation(use: Services, call: Call, type: str, resource: Any, *, id: s
 
     Raises Forbidden if the requester may not write it, InvalidResource or InvalidRequest if it is not one.
     """
-    serves(use, type)
+    _may_write(use, call, type)
     gate_for(use, call, type, "c")
     _checked(use, type, resource)
     return await _owned(use, call, Draft(resource, id or new_id(), call.requester.organization))
@@ -64,7 +54,7 @@ async def update(use: Services, call: Call, type: str, id: str, resource: Any) -
 
     Raises Absent where the requester may not see what is there or may not choose an id; Conflict if the id is taken.
     """
-    serves(use, type)
+    _may_write(use, call, type)
     gate = gate_for(use, call, type, "u")
     _checked(use, type, resource)
     if resource.get("id") != id:
@@ -80,7 +70,7 @@ async def update(use: Services, call: Call, type: str, id: str, resource: Any) -
 
 async def deletion(use: Services, call: Call, type: str, id: str) -> Removal:
     """Return what a delete removes. Raises Absent if there is nothing that the requester may see."""
-    serves(use, type)
+    _may_write(use, call, type)
     gate = gate_for(use, call, type, "d")
     old = await _target(use, call, type, id, gate)
     if old is None:
@@ -99,9 +89,22 @@ async def store(
 
     Raises Conflict if another write came first; then nothing is stored.
     """
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return await _stored(use, call, interaction, drafts, removals)
+        except Conflict:
+            # A Patient may have become known as another person meanwhile: made anew, the unit says so.
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _stored(
+    use: Services, call: Call, interaction: str, drafts: Sequence[Draft], removals: Sequence[Removal]
+) -> list[Written]:
     at = use.now()
-    unit, written = await use.writer.store(drafts, at=at)
-    gone = [_remove(use, unit, each, at) for each in removals if each.old is not None]
+    unit, written, tombstones = await use.writer.store(drafts, removals, at=at)
+    gone = zip((each.type for each in removals if each.old is not None), tombstones, strict=True)
     documents = [*((each.type, each.document) for each in written), *gone]
     happening = Happening(
         interaction,
@@ -131,6 +134,18 @@ def written_answer(call: Call, version: Written, status: int) -> Answer:
             return Answer(status, version.body, headers)
 
 
+def _may_write(use: Services, call: Call, type: str) -> None:
+    """Raise Forbidden unless the requester's role may write, or delete, resources of this type at all."""
+    serves(use, type)
+    role = call.requester.role
+    if type in OURS:
+        raise Forbidden(f"{type} resources are written by the server alone.")
+    if role is Role.PATIENT and type != "Consent":
+        raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
+    if role not in INSTITUTIONAL and role is not Role.PATIENT:
+        raise Forbidden(f"A {role} token may not write.")
+
+
 def _checked(use: Services, type: str, resource: Any) -> None:
     check(resource, served=use.registry.types)
     if resource["resourceType"] != type:
@@ -140,18 +155,14 @@ def _checked(use: Services, type: str, resource: Any) -> None:
 async def _owned(use: Services, call: Call, draft: Draft) -> Draft:
     """Return the draft with who vouches for it, if the requester may write it. Raises Forbidden."""
     requester = call.requester
-    if draft.type in OURS:
-        raise Forbidden(f"{draft.type} resources are written by the server alone.")
     (member,) = await use.writer.memberships([{**draft.resource, "id": draft.id}])
     patients = {requester.patient, requester.subject} - {None}
     allowed = await use.gatekeeper.persons.keys(each.removeprefix("Patient/") for each in patients if each)
     theirs = bool(member.persons) and set(member.persons) <= set(allowed.values())
     if requester.role is Role.PATIENT:
-        if draft.type != "Consent" or not theirs:
+        if not theirs:
             raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
         return Draft(draft.resource, draft.id, draft.custodian, draft.version, draft.old, BY_PATIENT)
-    if requester.role not in INSTITUTIONAL:
-        raise Forbidden(f"A {requester.role} token may not write.")
     reach = requester.scopes.reach(draft.type, "u" if draft.old else "c", CONTEXTS[requester.role])
     if reach is Reach.PATIENT and draft.type not in DIRECTORY and not theirs:
         raise Forbidden("The token's scopes allow writing only for the patient in context.")
@@ -168,7 +179,7 @@ async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGa
     if seen is None:
         return None
     requester = call.requester
-    if type in OURS or (seen["org"] != requester.organization and requester.role is not Role.PATIENT):
+    if seen["org"] != requester.organization and requester.role is not Role.PATIENT:
         raise Forbidden("The record belongs to another institution: it alone may change it.")
     correcting = gate_for(use, call, type, "u", action="correct") if requester.role in INSTITUTIONAL else gate
     if await use.resources.read(type, id, correcting) is None:
@@ -196,10 +207,3 @@ async def _under_own_id(use: Services, call: Call, type: str, id: str, resource:
     if not last.get("deleted") or last["org"] != requester.organization:
         raise Conflict("This id cannot be used: choose another.")
     return Draft(resource, id, requester.organization, last["v"] + 1)
-
-
-def _remove(use: Services, unit: Unit, removal: Removal, at: int) -> tuple[str, Document]:
-    assert removal.old is not None
-    removing, tombstone = use.writer.remove(removal.type, removal.old, at=at)
-    unit.join(removing)
-    return removal.type, tombstone

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.fhir_json import parse
-from fhir_server.interactions.call import Services
+from fhir_server.interactions.call import Services, custodians
 from fhir_server.interactions.cursor import Position
 from fhir_server.search import reference
 from fhir_server.search.asked import SortKey
@@ -71,11 +72,16 @@ async def page(
     return Page(rows[:size], total, _position(sort, rows[size - 1]) if len(rows) > size else None)
 
 
-async def count(use: Services, wanted: Wanted, gate: Gate) -> int:
-    """Return how many resources are wanted and admitted by the gate."""
+async def count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int, frozenset[str]]:
+    """Return how many resources are wanted and admitted by the gate, and whose institutions' they are."""
     if needs_body(wanted.clause):
-        return len(await _opened(use, wanted, gate, BY_ID))
-    return await use.resources.count(wanted.type, _filter(use, wanted), gate)
+        rows = [row for row, _ in await _opened(use, wanted, gate, BY_ID)]
+        return len(rows), custodians(rows)
+    filter = _filter(use, wanted)
+    total = await use.resources.count(wanted.type, filter, gate)
+    # Without Consents and emergencies there is nothing but what is the requester's institution's own.
+    others = total > 0 and gate.beyond_own
+    return total, await use.resources.custodians(wanted.type, filter, gate) if others else frozenset()
 
 
 async def resolved(use: Services, type: str, clause: Clause, gate: Gate) -> Wanted:

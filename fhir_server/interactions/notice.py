@@ -28,7 +28,7 @@ async def record(use: Services, call: Call, happening: Happening) -> None:
     for patient, custodian in happening.notified:
         id = str(uuid.uuid5(NAMESPACE, f"{call.requester.token}|{patient}"))
         draft = Draft(communication(call.requester, patient, use.zone, at=at), id, custodian)
-        stored, _ = await use.writer.store([draft], at=at)
+        stored, *_ = await use.writer.store([draft], at=at)
         for document in stored.inserts["Communication"]:
             unit.touch("Communication", {"_id": id}, {"$setOnInsert": document})
     await use.audit.add(happening, call.requester, unit, at=at)

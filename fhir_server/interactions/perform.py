@@ -28,7 +28,8 @@ async def perform(use: Services, call: Call, request: Request, run: Callable[[],
     try:
         return await run()
     except Problem as problem:
-        await use.audit.record(await _refused(use, call, request, problem), call.requester, at=use.now())
+        for each in await _refused(use, call, request, problem):
+            await use.audit.record(each, call.requester, at=use.now())
         return refusal(problem)
     except Exception as error:
         number = uuid.uuid4().hex[:12]
@@ -40,27 +41,30 @@ async def perform(use: Services, call: Call, request: Request, run: Callable[[],
         return Answer(status, outcome(said))
 
 
-async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> Happening:
-    """Return the record of a refusal. What hides behind it is for the auditors of those concerned alone."""
+async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> list[Happening]:
+    """Return the records of a refusal: what the requester was told, and, for those concerned, what hides behind it."""
     refused = Happening(request.interaction, Outcome.REFUSED, problem.status, note=problem.issue)
     if request.type not in use.registry.types or request.type is None:
-        return refused
+        return [refused]
     if request.id is None:
-        return replace(refused, query=f"{request.type}?{urlencode(request.pairs)}")
+        return [replace(refused, query=f"{request.type}?{urlencode(request.pairs)}")]
     refused = replace(refused, resources=(f"{request.type}/{request.id}",))
     found = await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))
     if not found:
-        return refused
+        return [refused]
     hidden = found[request.id]
     gate = use.gatekeeper.gate(call.requester, "r")
     await gate.among(persons_of(hidden))
     decision = gate.decision(request.type, hidden)
-    return replace(
+    concerned = custodians([hidden])
+    known = replace(
         refused,
         patients=tuple(hidden.get("pr", ())),
-        concerned=custodians([hidden]),
+        concerned=concerned,
         grounds=decision.grounds if decision else frozenset(),
+        withheld=call.requester.organization not in concerned,
     )
+    return [refused, known] if known.withheld else [known]
 
 
 async def _try_to_record(use: Services, call: Call, request: Request, status: int) -> None:

@@ -32,7 +32,7 @@ async def read(use: Services, call: Call, type: str, id: str) -> Answer:
 
 def _known(call: Call, document: Document) -> bool:
     """Return whether the client says that it holds this version; asked only after the gate has admitted it."""
-    if call.if_none_match is not None:
-        return call.if_none_match == str(document["v"])
+    if call.if_none_match:
+        return not call.if_none_match.isdisjoint({"*", str(document["v"])})
     since = call.if_modified_since
     return since is not None and moment(document["at"]).replace(microsecond=0) <= since

@@ -67,9 +67,9 @@ def interaction_of(method: str, parts: tuple[str, ...], pairs: Pairs) -> Request
             return Request("create", method, type, None)
         case "GET" | "HEAD", (type, id) if not id.startswith(("_", "$")):
             return Request("read", method, type, id)
-        case "PUT", (type, id):
+        case "PUT", (type, id) if not id.startswith(("_", "$")):
             return Request("update", method, type, id)
-        case "DELETE", (type, id):
+        case "DELETE", (type, id) if not id.startswith(("_", "$")):
             return Request("delete", method, type, id)
         case "GET" | "HEAD", (type, id, "_history"):
             return Request("history-instance", method, type, id, pairs=pairs)

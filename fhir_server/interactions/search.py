@@ -12,7 +12,7 @@ from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import InvalidSearchValue
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.bundles import entry
-from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, outcome, serves
+from fhir_server.interactions.call import Answer, Call, Services, counted, disclosed, gate_for, outcome, serves
 from fhir_server.interactions.cursor import Cursor, Pairs, Position, opened_cursor, sealed_cursor
 from fhir_server.interactions.finding import BY_ID, Page, count, page, resolved
 from fhir_server.interactions.notice import record
@@ -46,8 +46,8 @@ async def search_type(use: Services, call: Call, type: str, pairs: Pairs, *, pos
     told = urlencode(asked.used)
     links = [{"relation": "self", "url": _self_link(use, call, asked, after if posted else None, posted=posted)}]
     if asked.summary == "count" or asked.count == 0:
-        total = await count(use, wanted, gate)
-        await record(use, call, Happening("search-type", query=f"{type}?{told}"))
+        total, concerned = await count(use, wanted, gate)
+        await record(use, call, counted(call, gate, total, concerned, f"{type}?{told}"))
         return Answer(200, _bundle(total, links, []))
     size = min(asked.count or use.settings.page_size, use.settings.max_page_size)
     sort = asked.sort[0] if asked.sort else BY_ID

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.definitions.registry import Registry
+from fhir_server.store.shadow import personal_types
 
 Indexes = tuple[IndexModel, ...]
 
@@ -41,7 +42,7 @@ class Collections:
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], registry: Registry) -> None:
         self._database = database
-        self._indexes = {type: OF_PERSONS for type in registry.compartment("Patient")}
+        self._indexes = dict.fromkeys(personal_types(registry), OF_PERSONS)
         self._indexes |= {"Patient": PATIENTS, "AuditEvent": LOG}
         self._ready: set[str] = set()
 

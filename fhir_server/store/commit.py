@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import AsyncMongoClient, DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -29,6 +29,17 @@ DUPLICATE_KEY, WRITE_CONFLICT = 11000, 112
 CAME_FIRST = "Another write to the same resource came first: read it again."
 
 
+class Change(NamedTuple):
+    """A document, found by its id and what it was read as, that is replaced, or deleted (None)."""
+
+    found_by: Document
+    document: Document | None
+
+    @property
+    def operation(self) -> ReplaceOne[Document] | DeleteOne:
+        return DeleteOne(self.found_by) if self.document is None else ReplaceOne(self.found_by, self.document)
+
+
 @dataclass(slots=True)
 class Unit:
     """Operations by collection that are stored together or not at all.
@@ -38,17 +49,17 @@ class Unit:
     """
 
     inserts: dict[str, list[Document]] = field(default_factory=lambda: defaultdict(list))
-    changes: dict[str, list[ReplaceOne[Document] | DeleteOne]] = field(default_factory=lambda: defaultdict(list))
+    changes: dict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     touches: dict[str, list[UpdateOne]] = field(default_factory=lambda: defaultdict(list))
 
     def insert(self, collection: str, document: Document) -> None:
         self.inserts[collection].append(document)
 
     def replace(self, collection: str, found_by: Document, document: Document) -> None:
-        self.changes[collection].append(ReplaceOne(found_by, document))
+        self.changes[collection].append(Change(found_by, document))
 
     def delete(self, collection: str, found_by: Document) -> None:
-        self.changes[collection].append(DeleteOne(found_by))
+        self.changes[collection].append(Change(found_by, None))
 
     def touch(self, collection: str, found_by: Document, update: Document) -> None:
         self.touches[collection].append(UpdateOne(found_by, update, upsert=True))
@@ -61,6 +72,10 @@ class Unit:
             self.changes[collection].extend(changes)
         for collection, touches in other.touches.items():
             self.touches[collection].extend(touches)
+
+    def changed(self, collection: str) -> set[Any]:
+        """Return the ids of the documents of a collection that the unit replaces or deletes."""
+        return {change.found_by["_id"] for change in self.changes.get(collection, ())}
 
     @property
     def is_one_insert(self) -> bool:
@@ -176,7 +191,7 @@ class Committer:
         for name, documents in unit.inserts.items():
             await self._database[name].bulk_write([InsertOne(each) for each in documents], session=session)
         for name, changes in unit.changes.items():
-            result = await self._database[name].bulk_write(list(changes), session=session)
+            result = await self._database[name].bulk_write([each.operation for each in changes], session=session)
             if result.matched_count + result.deleted_count != len(changes):
                 raise Conflict(CAME_FIRST)
         for name, touches in unit.touches.items():

@@ -64,14 +64,6 @@ class DataKeys:
             self._keep(await self._found.get_many(missing))
         return {name: self._opened[name] for name in wanted if name in self._opened}
 
-    async def has(self, person: int) -> bool:
-        """Return whether anything was ever filed for a person."""
-        return await self._collection.find_one({"person": person}, {"_id": 1}) is not None
-
-    async def ensure_index(self) -> None:
-        """Make the index by which a person's keys are found."""
-        await self._collection.create_index("person", sparse=True)
-
     def _keep(self, opened: Mapping[int, bytes]) -> None:
         if len(self._opened) > KNOWN_KEYS:
             self._opened = dict(islice(self._opened.items(), KNOWN_KEYS // 2, None))
@@ -93,8 +85,7 @@ class DataKeys:
     def _new(self, owner: Owner) -> dict[str, Any]:
         name = self.name(owner)
         wrapped = self._wrapping.wrap(new_key(), _bound_to(name))
-        person = {} if owner.person is None else {"person": owner.person}
-        return {"_id": name, "master": wrapped.master, "sealed": wrapped.sealed, **person}
+        return {"_id": name, "master": wrapped.master, "sealed": wrapped.sealed}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ the Patient's own id. The link is never in a resource.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -20,18 +20,31 @@ from fhir_server.store.commit import Unit
 PERSONS = "persons"
 
 
+class Row(NamedTuple):
+    """What is known of a Patient's records: the person key that they are filed under, and how often any were written."""
+
+    key: int
+    written: int
+
+
 def person_term(key: int) -> str:
     """Return the plain index term under which all Patients of one person are filed."""
     return f":person|{key}"
 
 
 class Persons:
-    """The person keys of Patients. A collection holds those that differ from the key of the Patient's own id."""
+    """The person keys of Patients.
+
+    A collection has a row for each Patient of whom there are records, or whose key is not that of their own id: the key
+    under which the records are filed, and how often any were written. Whoever files a record counts the row up under
+    the key that they filed it by; whoever changes the key changes the row as they read it. So of a record that comes
+    and a key that changes at the same time, one has to begin again, and no record stays behind under an old key.
+    """
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], tokens: Tokens) -> None:
         self._collection = database[PERSONS]
         self._tokens = tokens
-        self._linked: Coalesced[str, int] = Coalesced(self._fetch)
+        self._rows: Coalesced[str, Row] = Coalesced(self._fetch)
 
     def key(self, patient: Mapping[str, Any]) -> int:
         """Return the person key that a Patient resource (with its id) has by its content."""
@@ -45,13 +58,27 @@ class Persons:
     async def keys(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the person key of each Patient id, as stored now."""
         wanted = list(ids)
-        linked = await self._linked.get_many(wanted)
-        return {id: linked.get(id, self.own_key(id)) for id in wanted}
+        rows = await self._rows.get_many(wanted)
+        return {id: rows[id].key if id in rows else self.own_key(id) for id in wanted}
 
-    def link(self, id: str, key: int, unit: Unit) -> None:
-        """Add to a unit that a Patient has this person key from now on."""
-        unit.touch(PERSONS, {"_id": id}, {"$set": {"key": key}})
+    def count(self, id: str, key: int, unit: Unit) -> None:
+        """Add to a unit that a record of this Patient is filed under this key: it fails if the key is another by then."""
+        unit.touch(PERSONS, {"_id": id, "key": key}, {"$inc": {"n": 1}})
 
-    async def _fetch(self, ids: list[str]) -> dict[str, int]:
+    async def link(self, id: str, key: int, unit: Unit) -> bool:
+        """Add to a unit that a Patient has this person key from now on.
+
+        Return whether there may be records under another key, which have to follow.
+        """
+        row = (await self._rows.get_many([id])).get(id)
+        if (row.key if row else self.own_key(id)) == key:
+            return False
+        if row is None:
+            unit.insert(PERSONS, {"_id": id, "key": key, "n": 0})
+            return False
+        unit.replace(PERSONS, {"_id": id, "n": row.written}, {"_id": id, "key": key, "n": row.written + 1})
+        return True
+
+    async def _fetch(self, ids: list[str]) -> dict[str, Row]:
         documents = await self._collection.find({"_id": {"$in": ids}}).to_list()
-        return {each["_id"]: each["key"] for each in documents}
+        return {each["_id"]: Row(each["key"], each.get("n", 0)) for each in documents}

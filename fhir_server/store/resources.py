@@ -102,6 +102,11 @@ class Resources:
         gated = await self._gated(type, filter, gate)
         return await self._database[type].count_documents(gated, maxTimeMS=MOST_MILLISECONDS)
 
+    async def custodians(self, type: str, filter: Document, gate: Gate) -> frozenset[str]:
+        """Return the institutions that have documents which the filter finds and the gate admits."""
+        gated = await self._gated(type, filter, gate)
+        return frozenset(await self._database[type].distinct("org", gated, maxTimeMS=MOST_MILLISECONDS))
+
     async def opened(self, type: str, documents: Sequence[Document]) -> list[bytes]:
         """Return the JSON of each document's resource.
 

@@ -56,6 +56,15 @@ CLINICAL_TIME = [
 AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
 
 
+def personal_types(registry: Registry) -> frozenset[str]:
+    """Return the types whose resources can be a person's records.
+
+    Those of the Patient compartment, and Binary: it belongs to whom the resource in its securityContext belongs
+    (FHIR R4 Binary, "Security Context for Binary").
+    """
+    return frozenset({*registry.compartment("Patient"), "Patient", "Binary"})
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """Whose record it is: the Patients that its compartment references name, and their person keys (sorted)."""
@@ -69,14 +78,10 @@ class Shadows:
 
     def __init__(self, registry: Registry, projector: Projector, index: Tokens, labels: Tokens) -> None:
         self._compartment = registry.compartment("Patient")
+        self.personal = personal_types(registry)
         self._projector = projector
         self._index = index
         self._labels = labels
-
-    @property
-    def compartment_types(self) -> tuple[str, ...]:
-        """The types whose resources can be in a Patient compartment."""
-        return tuple(sorted({*self._compartment, "Patient"}))
 
     def patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the ids of the Patients in whose compartment a resource is: itself, or by the compartment's parameters.
@@ -85,6 +90,9 @@ class Shadows:
         """
         type = resource["resourceType"]
         found = {resource["id"]} if type == "Patient" else set()
+        if type == "Binary":
+            context = str(resource.get("securityContext", {}).get("reference", "")).split("/")
+            found.update(context[1:2] if context[0] == "Patient" else ())
         for parameter in self._compartment.get(type, ()):
             for reference in self._projector.references(type, parameter, dict(resource)):
                 of, _, id = reference.partition("/")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.crypto.tokens import Tokens
+from fhir_server.definitions.registry import Registry
 from fhir_server.fhir_json import dump
 from fhir_server.store.collections import Collections, history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import Trust, consent_terms, count_up
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.persons import Persons, person_term
-from fhir_server.store.resources import Document, Resources, sealed
+from fhir_server.store.resources import Document, Resources, Ungated, sealed
 from fhir_server.store.shadow import Membership, Shadows, stamped
+
+# What a tombstone keeps of what was deleted: all that the gate looks at.
+KEPT = ("org", "pat", "pats", "pr", "lab", "w", "ix", "by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,15 @@ class Written:
         return f"{self.type}/{self.id}/_history/{self.version}"
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A resource that is to be deleted; old is None when there is nothing to delete."""
+
+    type: str
+    id: str
+    old: Document | None
+
+
 class Writer:
     """Turns drafts and deletions into units. The unit is the caller's to commit."""
 
@@ -69,7 +81,9 @@ class Writer:
         resources: Resources,
         digest: Tokens,
         trust: Trust,
+        registry: Registry,
     ) -> None:
+        self._registry = registry
         self._database = database
         self._collections = collections
         self._shadows = shadows
@@ -89,18 +103,21 @@ class Writer:
 
     async def memberships(self, resources: Sequence[Mapping[str, Any]]) -> list[Membership]:
         """Return whose records these resources (with ids) are; Patients among them count by what they say now."""
-        patients = [self._shadows.patients(each) for each in resources]
+        patients = [await self._patients(each) for each in resources]
         here = {each["id"]: self._persons.key(each) for each in resources if each["resourceType"] == "Patient"}
         others = {id for found in patients for id in found} - here.keys()
         keys = {**await self._persons.keys(others), **here} if others else here
         return [Membership(found, tuple(sorted({keys[id] for id in found}))) for found in patients]
 
-    async def store(self, drafts: Sequence[Draft], *, at: int) -> tuple[Unit, list[Written]]:
-        """Return the unit that stores the drafts as versions of the instant `at`, and the versions.
+    async def store(
+        self, drafts: Sequence[Draft], removals: Sequence[Removal] = (), *, at: int
+    ) -> tuple[Unit, list[Written], list[Document]]:
+        """Return the unit that stores drafts and deletions as of the instant `at`, the versions, and the tombstones.
 
-        at: microseconds since 1970 UTC.
+        at: microseconds since 1970 UTC. To commit the unit fails with Conflict if a resource, or the person of one of
+        its Patients, has changed since it was read; made anew it may succeed.
         """
-        await self._collections.ensure(*sorted({draft.type for draft in drafts}))
+        await self._collections.ensure(*sorted({*(each.type for each in drafts), *(each.type for each in removals)}))
         resources = [stamped(each.resource, id=each.id, version=each.version, at=at) for each in drafts]
         members = await self.memberships(resources)
         owners = [_owner(member, each.custodian) for member, each in zip(members, drafts, strict=True)]
@@ -115,22 +132,34 @@ class Writer:
                 "h": self.digest(draft.resource),
                 "body": sealed(keys[name], draft.type, draft.id, draft.version, body),
             }
-            self._put(unit, draft, document)
+            _put(unit, draft, document)
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
-        await self._link(unit, drafts, members)
-        return unit, written
+        tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
+        await self._follow(unit, drafts, resources)
+        for id, key in await self._filed(resources, members):
+            self._persons.count(id, key, unit)
+        return unit, written, tombstones
 
-    def remove(self, type: str, old: Document, *, at: int) -> tuple[Unit, Document]:
-        """Return the unit that deletes a resource, and the tombstone that its history keeps."""
-        unit = Unit()
-        unit.insert(history_of(type), earlier(old))
-        kept: Document = {key: old[key] for key in ("org", "pat", "pats", "pr", "lab", "w", "by") if key in old}
-        tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "ix": [], "deleted": True}
-        unit.insert(history_of(type), earlier(tombstone))
-        unit.delete(type, {"_id": old["_id"], "v": old["v"]})
-        if type == "Consent":
-            _count_up_all(unit, old)
-        return unit, tombstone
+    async def _patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ids of the Patients whose record this is; for a Binary, those of what it belongs to."""
+        context = resource.get("securityContext") if resource["resourceType"] == "Binary" else None
+        type, _, id = str((context or {}).get("reference", "")).partition("/")
+        if type in ("", "Patient") or type not in self._registry.types:
+            return self._shadows.patients(resource)
+        found = await self._resources.many(type, [id], Ungated("whose record a Binary belongs to"))
+        return tuple(found[id].get("pr", ())) if id in found else ()
+
+    async def _filed(
+        self, resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]
+    ) -> list[tuple[str, int]]:
+        """Return the Patients of whom records are filed, with the keys these are filed under."""
+        ids = {id for member in members for id in member.patients}
+        here = {each["id"]: self._persons.key(each) for each in resources if each["resourceType"] == "Patient"}
+        filed = {
+            id for each, member in zip(resources, members, strict=True) for id in member.patients if id != each["id"]
+        }
+        stored = await self._persons.keys(ids - here.keys())
+        return [(id, here.get(id, stored.get(id, 0))) for id in sorted(filed)]
 
     def _shadow(self, draft: Draft, resource: dict[str, Any], member: Membership, at: int) -> Document:
         extra: list[str] = []
@@ -150,53 +179,72 @@ class Writer:
             shadow["me"] = self._persons.key(resource)
         return {**shadow, "by": draft.by} if draft.by else shadow
 
-    def _put(self, unit: Unit, draft: Draft, document: Document) -> None:
-        if draft.old is None:
-            unit.insert(draft.type, document)
-        else:
-            unit.insert(history_of(draft.type), earlier(draft.old))
-            unit.replace(draft.type, {"_id": draft.id, "v": draft.old["v"]}, document)
-        if draft.type == "Consent":
-            _count_up_all(unit, document, draft.old or {})
+    async def _follow(self, unit: Unit, drafts: Sequence[Draft], resources: Sequence[Mapping[str, Any]]) -> None:
+        """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
+        moved: dict[str, int] = {}
+        for resource in resources:
+            if resource["resourceType"] == "Patient":
+                key = self._persons.key(resource)
+                if await self._persons.link(resource["id"], key, unit):
+                    moved[resource["id"]] = key
+        if moved:
+            await self._move(unit, moved)
 
-    async def _link(self, unit: Unit, drafts: Sequence[Draft], members: Sequence[Membership]) -> None:
-        """Add to the unit the person links of Patients that are new or have changed, and the records that follow them."""
-        for draft in drafts:
-            if draft.type != "Patient":
-                continue
-            key = self._persons.key({**draft.resource, "id": draft.id})
-            before = (await self._persons.keys([draft.id]))[draft.id]
-            if key == before:
-                continue
-            self._persons.link(draft.id, key, unit)
-            if await self._keys.has(before):
-                await self._move(unit, draft.id, {each.id for each in drafts if each.type == "Patient"}, key)
-
-    async def _move(self, unit: Unit, patient: str, here: Iterable[str], key: int) -> None:
-        """Add to the unit that all records of a Patient, their earlier versions too, belong to another person key."""
+    async def _move(self, unit: Unit, keys: Mapping[str, int]) -> None:
+        """Add to the unit that all records of these Patients, earlier versions too, go over to other person keys."""
         names = set(await self._database.list_collection_names())
-        skip = {f"{id}" for id in here}
-        for type in self._shadows.compartment_types:
+        for type in sorted(self._shadows.personal):
+            # What the unit itself replaces or deletes is filed anew already; what it puts into the history is not.
+            busy = unit.changed(type)
             for name in {type, history_of(type)} & names:
-                found = await self._database[name].find({"pr": patient}).to_list()
-                moving = [each for each in found if not (type == name == "Patient" and each["_id"] in skip)]
-                await asyncio.gather(*(self._moved(unit, type, name, each, patient, key) for each in moving))
+                for document in await self._database[name].find({"pr": {"$in": list(keys)}}).to_list():
+                    if name != type or document["_id"] not in busy:
+                        moved = await self._refiled(unit, type, document, keys)
+                        unit.replace(name, {"_id": document["_id"], "v": document["v"]}, moved)
+            history = unit.inserts.get(history_of(type), [])
+            for place, document in enumerate(history):
+                if keys.keys() & set(document.get("pr", ())):
+                    history[place] = await self._refiled(unit, type, document, keys)
 
-    async def _moved(self, unit: Unit, type: str, name: str, document: Document, patient: str, key: int) -> None:
-        keys = await self._persons.keys(id for id in document["pr"] if id != patient)
-        persons = tuple(sorted({*keys.values(), key}))
+    async def _refiled(self, unit: Unit, type: str, document: Document, changed: Mapping[str, int]) -> Document:
+        """Return a stored document filed, and sealed, under the persons that its Patients are now."""
+        keys = {**await self._persons.keys(document["pr"]), **changed}
+        persons = tuple(sorted({keys[id] for id in document["pr"]}))
         moved = {**document, "pat": persons[0], "pats": list(persons)}
         if len(persons) == 1:
             del moved["pats"]
         if "body" in document:
-            id = document.get("id", document["_id"])
+            id = str(document.get("id", document["_id"]))
             (body,) = await self._resources.opened(type, [{**document, "_id": id}])
             owner = Owner(persons[0], document["org"])
-            made, key = await self._keys.for_writing([owner]), self._keys.name(owner)
-            moved |= {"k": key, "body": sealed(made[key], type, str(id), document["v"], body)}
-        unit.replace(name, {"_id": document["_id"], "v": document["v"]}, moved)
+            made, name = await self._keys.for_writing([owner]), self._keys.name(owner)
+            moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
         if type == "Consent":
             _count_up_all(unit, document, moved)
+        return moved
+
+
+def _put(unit: Unit, draft: Draft, document: Document) -> None:
+    if draft.old is None:
+        unit.insert(draft.type, document)
+    else:
+        unit.insert(history_of(draft.type), earlier(draft.old))
+        unit.replace(draft.type, {"_id": draft.id, "v": draft.old["v"]}, document)
+    if draft.type == "Consent":
+        _count_up_all(unit, document, draft.old or {})
+
+
+def _remove(unit: Unit, removal: Removal, at: int) -> Document:
+    """Add a deletion to the unit; return the tombstone, which is judged as what was deleted."""
+    old = removal.old or {}
+    unit.insert(history_of(removal.type), earlier(old))
+    kept: Document = {key: old[key] for key in KEPT if key in old}
+    tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
+    unit.insert(history_of(removal.type), earlier(tombstone))
+    unit.delete(removal.type, {"_id": old["_id"], "v": old["v"]})
+    if removal.type == "Consent":
+        _count_up_all(unit, old)
+    return tombstone
 
 
 def earlier(document: Document) -> Document:

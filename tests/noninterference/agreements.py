@@ -1,0 +1,103 @@
+"""Random Consents, whose provisions speak of what the other random resources carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.consent_engine.build import ACT_CODE, ACT_REASON, CONFIDENTIALITY, LOINC, TYPES, coding, concept
+
+Json = dict[str, Any]
+
+ORGANIZATIONS = ("h1", "h2", "h3")
+DOCTORS = ("dr1", "dr2", "dr3")  # each at the institution of the same number
+CODES = ("c1", "c2", "c3")
+DATES = ("2025", "2025-06", "2026-02-03", "2026-06-15T12:00:00Z", "2026-06-15T20:00:00.5+08:00")
+CLASSES = ("Patient", "Observation", "Encounter")
+PROFILE = "http://hl7.org/fhir/StructureDefinition/vitalsigns"
+LABELS = [(CONFIDENTIALITY, code) for code in "NRV"] + [(ACT_CODE, code) for code in ("HIV", "PSY", "SUD")]
+
+
+def as_list(one: Any) -> list[Any]:
+    return [one]
+
+
+rarely = st.integers(0, 9).map(lambda n: n == 9)
+codes = st.sampled_from(CODES).map(lambda code: concept(LOINC, code))
+dates = st.sampled_from(DATES)
+periods = st.sampled_from([{"start": "2025-03"}, {"end": "2026-02-03"}, {"start": "2026-01", "end": "2026-06-15"}])
+
+
+def subset(values: Sequence[Any], most: int, least: int = 0) -> st.SearchStrategy[list[Any]]:
+    """Return so many of the values, each number of them equally often."""
+    by_size = [list(combinations(values, size)) for size in range(least, most + 1)]
+    return st.sampled_from(by_size).flatmap(st.sampled_from).map(list)
+
+
+class Agreements:
+    """Makes Consents of the patients of one world. prefix: with which its ids begin."""
+
+    def __init__(self, draw: st.DrawFn, patients: Sequence[str], prefix: str) -> None:
+        self.draw = draw
+        self.patients = patients
+        self.prefix = prefix
+
+    def consent(self) -> Json:
+        status = self.draw(st.sampled_from(["active"] * 7 + ["inactive"]))
+        scope = self.draw(st.sampled_from(["patient-privacy"] * 7 + ["research"]))
+        policy = self.draw(st.sampled_from([None] * 6 + ["OPTIN", "OPTOUT"]))
+        return {
+            "status": status,
+            "scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", scope),
+            "category": [concept("http://loinc.org", "59284-0")],
+            "patient": {"reference": f"Patient/{self.draw(st.sampled_from(self.patients))}"},
+            "dateTime": self.draw(dates),
+            **({"policyRule": concept(ACT_CODE, policy)} if policy else {}),
+            "provision": self._provision(0),
+        }
+
+    def _provision(self, depth: int) -> Json:
+        elements = {
+            "actor": st.one_of(st.tuples(self._actor()), st.tuples(self._actor(), self._actor())).map(list),
+            "purpose": subset([coding(ACT_REASON, each) for each in ("TREAT", "ETREAT", "HRESCH")], 2, 1),
+            "class": subset(
+                [
+                    *(coding(TYPES, each) for each in ("Patient", "Observation", "Encounter")),
+                    coding("urn:ietf:rfc:3986", PROFILE),
+                ],
+                2,
+                1,
+            ),
+            "code": codes.map(as_list),
+            "securityLabel": subset([coding(*label) for label in LABELS], 2, 1),
+            "dataPeriod": periods,
+            "period": periods,
+            "data": self._datum().map(as_list),
+            "action": st.just([concept("http://terminology.hl7.org/CodeSystem/consentaction", "access")]),
+        }
+        chosen = self.draw(subset(list(elements), 2))
+        found: Json = {name: self.draw(elements[name]) for name in chosen}
+        if not self.draw(rarely):
+            found["type"] = self.draw(st.sampled_from(["permit", "deny"]))
+        if depth < 2 and (nested := self.draw(st.integers(0, 5)) // 4):
+            found["provision"] = [self._provision(depth + 1) for _ in range(nested)]
+        return found
+
+    def _actor(self) -> st.SearchStrategy[Json]:
+        who = [f"Organization/{id}" for id in ORGANIZATIONS] + [f"Practitioner/{id}" for id in DOCTORS]
+        who += ["Device/emr-h1", f"RelatedPerson/{self.prefix}-rp1", *(f"Patient/{id}" for id in self.patients)]
+        role = st.sampled_from(["PRCP", "PRCP", "IRCP", "AUT", "CST"])
+        participation = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+        return st.builds(
+            lambda role, who: {"role": concept(participation, role), "reference": {"reference": who}},
+            role,
+            st.sampled_from(who),
+        )
+
+    def _datum(self) -> st.SearchStrategy[Json]:
+        of = [("instance", f"Observation/{self.prefix}-ob1"), ("instance", f"Patient/{self.patients[0]}")]
+        of.append(("authoredby", "Practitioner/dr1"))
+        return st.sampled_from(of).map(lambda said: {"meaning": said[0], "reference": {"reference": said[1]}})

@@ -1,0 +1,168 @@
+"""Server A, gated, over the whole store; server B, ungated, over what one user may see; and the store both are filled by.
+
+Both have one keyring, one public base URL and one clock that stands still, so that every byte of their answers can be
+compared; only the positions in page links are sealed with a random nonce and are compared opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fhir_server.app import keyring_of
+from fhir_server.crypto.keyring import Keyring
+from fhir_server.interactions.cursor import opened_cursor
+from tests.live import JSON, Clock, Live, live
+from tests.noninterference.filled import Store
+from tests.noninterference.oracle import NOW, Oracle, User
+from tests.noninterference.world import BASE
+from tests.noninterference.written import Version
+
+REPORTING = "Device/emr-h1"
+PAGE = 3
+CURSOR = re.compile(rb"/([A-Z][A-Za-z]+)\?_cursor=([A-Za-z0-9_-]+)")
+
+
+class Pair:
+    """Both servers, their stores, and a client each."""
+
+    def __init__(self, a: Live, keyring: Keyring, stores: Sequence[Store], clients: Sequence[httpx.Client]) -> None:
+        self.a = a
+        self.store_a, self.store_b = stores
+        self._keyring = keyring
+        self._client_a, self._client_b = clients
+        self._examples = 0
+
+    def fresh(self) -> str:
+        """Return the prefix of the ids of a new example; both stores are emptied."""
+        self.store_a.empty()
+        self.store_b.empty()
+        self._examples += 1
+        return f"x{self._examples:05d}"
+
+    def token(self, user: User) -> str:
+        return self.a.bearer.issue(user.claims, lifetime=3600)
+
+    def ask(self, token: str, asked: Asked) -> tuple[Answer, Answer]:
+        """Return both servers' answers to one request."""
+        return self._one(self._client_a, token, asked), self._one(self._client_b, token, asked)
+
+    def follow(self, token: str, asked: Asked) -> Iterator[tuple[Answer, Answer]]:
+        """Yield both answers to a request and to every next link after it."""
+        asked_a = asked_b = asked
+        for _ in range(40):
+            of_a, of_b = self._one(self._client_a, token, asked_a), self._one(self._client_b, token, asked_b)
+            yield of_a, of_b
+            if of_a.next is None or of_b.next is None:
+                return
+            asked_a = Asked("GET", of_a.next, headers=asked.headers)
+            asked_b = Asked("GET", of_b.next, headers=asked.headers)
+        raise AssertionError("the pages do not end")
+
+    def _one(self, client: httpx.Client, token: str, asked: Asked) -> Answer:
+        found = client.request(
+            asked.method,
+            asked.path,
+            content=asked.body,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": asked.content_type, **dict(asked.headers)},
+        )
+        requester = self.a.bearer.verify(token, now=0)
+
+        def opened(match: re.Match[bytes]) -> bytes:
+            type, cursor = match[1].decode(), match[2].decode()
+            try:
+                held = opened_cursor(self._keyring.cursor_key, requester, type, cursor)
+            except ValueError:
+                return match[0]
+            return f"/{type}?_cursor={held!r}".replace('"', "'").encode()
+
+        headers = {name: value for name, value in found.headers.items() if name not in ("date", "server")}
+        next_link = None
+        if found.status_code == 200 and b'"relation":"next"' in found.content:
+            links = {each["relation"]: each["url"] for each in found.json()["link"]}
+            next_link = links["next"].removeprefix(BASE + "/")
+        return Answer(found.status_code, CURSOR.sub(opened, found.content), headers, next_link)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: method, path below the base with its query, body, headers."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is compared of a response; next is the path of the next page."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    next: str | None
+
+    def differs_from(self, other: Answer) -> str | None:
+        """Return where this answer differs from another, None if it does not; in a batch, the first entry that does."""
+        if self.status != other.status or (self.headers != other.headers and self.body == other.body):
+            return f"{self.status} {self.headers}\n{other.status} {other.headers}"
+        if self.body == other.body:
+            return None
+        mine, theirs = (json.loads(each.body).get("entry", []) for each in (self, other))
+        for number, (one, two) in enumerate(zip_longest(mine, theirs)):
+            if one != two:
+                return f"entry {number}:\n{json.dumps(one)}\n{json.dumps(two)}"
+        return f"{self.body!r}\n{other.body!r}"
+
+
+def visible(oracle: Oracle) -> list[tuple[Version, bool]]:
+    """Return the versions that the oracle's user may see by a read or a search, each with whether it is the current one.
+
+    Where the scopes allow only one of the two, both servers refuse the other whatever they hold.
+    """
+    found = []
+    for versions in oracle.records.versions.values():
+        for each in versions:
+            if oracle.sees(each, "r") or oracle.sees(each, "s"):
+                found.append((each, each is versions[-1] and each.resource is not None))
+    return found
+
+
+@contextmanager
+def pair(mongo_uri: str, folder: Path) -> Iterator[Pair]:
+    """Run both servers, over two databases that are dropped in the end."""
+    common: dict[str, Any] = {
+        "base_url": BASE,
+        "page_size": PAGE,
+        "reporting_clients": frozenset({REPORTING}),
+        "clock": Clock(NOW),
+    }
+    names = [f"test_{secrets.token_hex(6)}" for _ in "ab"]
+    with (
+        live(mongo_uri, folder, database=names[0], **common) as a,
+        live(mongo_uri, folder, database=names[1], gated=False, **common) as b,
+    ):
+        keyring = keyring_of(a.settings)
+        stores = [Store(mongo_uri, each.settings, keyring) for each in (a, b)]
+        clients = [
+            httpx.Client(base_url=f"http://127.0.0.1:{each.settings.port}/fhir/", headers={"Accept": JSON}, timeout=60)
+            for each in (a, b)
+        ]
+        try:
+            yield Pair(a, keyring, stores, clients)
+        finally:
+            for client in clients:
+                client.close()
+            for store in stores:
+                store.close()
