@@ -28,7 +28,7 @@ class AuditLog:
         self._keys = keys
         self._committer = committer
         self._key = keys.name(OWNER)
-        self._shared: dict[Hashable, frozenset[int]] = {}
+        self._shared: dict[Hashable, dict[str, Any]] = {}
 
     async def add(self, happening: Happening, requester: Requester | None, unit: Unit, *, at: int) -> None:
         """Add the AuditEvent of what happens to the unit of what it writes: both are stored, or neither."""
@@ -58,10 +58,10 @@ class AuditLog:
             same = {name: value for name, value in event.items() if name not in VARYING}
             if len(self._shared) > KNOWN_KINDS:
                 self._shared.clear()
-            shared = self._shared[kind] = frozenset(self._shadows.index(same)["ix"])
+            shared = self._shared[kind] = self._shadows.index(same)
         differing = {name: event[name] for name in ("resourceType", *VARYING) if name in event}
         own = self._shadows.index(differing)
-        return {**own, "ix": sorted(shared.union(own["ix"]))}
+        return {**own, **{field: sorted({*shared[field], *own[field]}) for field in ("ix", "has")}}
 
     async def record(self, happening: Happening, requester: Requester | None, *, at: int) -> None:
         """Store the AuditEvent of what happened; return when it is durable."""

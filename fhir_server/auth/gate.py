@@ -26,7 +26,7 @@ Rules = Mapping[Hashable, tuple[Compiled, ...]]
 KNOWN_RULES = 50_000
 KNOWN_REQUESTERS = 1_000
 
-# Under which plain index term a consent's value is filed in `ix` (store/shadow.py).
+# Under which plain index term a consent's value is filed in `c` (store/shadow.py).
 FILED = {Attribute.CODE: ":code|", Attribute.PROFILE: ":profile|", Attribute.AUTHOR: ":author|"}
 
 

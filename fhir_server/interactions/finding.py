@@ -26,7 +26,7 @@ MOST_CHAINED = 5_000
 MOST_OPENED = 5_000
 
 # What is not needed of a row that is shown.
-SHOWN = {"r": 0}
+SHOWN = {"r": 0, "ix": 0, "has": 0}
 BY_ID = SortKey("_id", descending=False)
 
 

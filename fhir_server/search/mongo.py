@@ -1,4 +1,4 @@
-"""The MongoDB reading of clauses, on the documents that the store keeps (`_id`, `at`, `ix`, `r`, `s`).
+"""The MongoDB reading of clauses, on the documents that the store keeps (`_id`, `at`, `ix`, `has`, `r`, `s`).
 
 Client text gets into a filter only as a value: as the id in `_id`, or as the keyed number of an index term.
 """
@@ -41,12 +41,14 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
     Raises ValueError for a Chain or PersonReference: the planner has to replace these first.
     """
     match clause:
+        case Text(param, terms, _) if terms == (presence(param),):
+            return {"has": keyed(terms[0])}
         case Filed(_, terms, _) | Text(_, terms, _):
             return {"ix": _one_of(terms, keyed)}
         case InSpan(param, tests, _):
             return _any({f"r.{param}": {"$elemMatch": _span(test, keyed)}} for test in tests)
         case Missing(param, ranged):
-            return {f"r.{param}": {"$exists": False}} if ranged else {"ix": {"$ne": keyed(presence(param))}}
+            return {f"r.{param}": {"$exists": False}} if ranged else {"has": {"$ne": keyed(presence(param))}}
         case IdIn(ids):
             return {"_id": {"$in": list(ids)}}
         case Updated(test):

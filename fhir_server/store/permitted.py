@@ -87,8 +87,8 @@ class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
             case Attribute.LABEL:
                 return frozenset(document.get("lab", ()))
             case _:
-                # Codes, profiles and authors are filed among the index terms, each kind under its own name.
-                return frozenset(document["ix"])
+                # Codes, profiles and authors are filed together, each kind under its own name.
+                return frozenset(document.get("c", ()))
 
 
 def persons_of(document: Document) -> frozenset[Hashable]:
@@ -129,7 +129,7 @@ def to_filter(predicate: Predicate, type: str) -> dict[str, Any]:
 
 
 def _field(attribute: Attribute) -> str:
-    return {Attribute.CUSTODIAN: "org", Attribute.LABEL: "lab"}.get(attribute, "ix")
+    return {Attribute.CUSTODIAN: "org", Attribute.LABEL: "lab"}.get(attribute, "c")
 
 
 def _any_of(attribute: Attribute, values: frozenset[Hashable], type: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 # What a read does not need.
-WITHOUT_RANGES = {"r": 0, "s": 0}
+WITHOUT_RANGES = {"r": 0, "s": 0, "ix": 0, "has": 0}
 MOST_MILLISECONDS = 60_000
 
 

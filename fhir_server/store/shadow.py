@@ -8,7 +8,9 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     me           a Patient's own person key
     pr           ids of the Patients that the compartment's references name
     lab          keyed security labels, of this and every earlier version (consent.md, D21)
-    ix, r, s     keyed index terms, ranges, sort values (search/project.py)
+    ix, has      keyed index terms: those by which documents are found, and which parameters there are values for
+    r, s         ranges, sort values (search/project.py)
+    c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors
     w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
     k, h         data key id, keyed digest of the content
     body         SM4-GCM sealed JSON
@@ -25,6 +27,7 @@ from consent_engine.vocabulary import canonical_label
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.search.project import Projection, Projector, Span
+from fhir_server.search.values import is_presence
 from fhir_server.store.instants import instant
 
 Document = dict[str, Any]
@@ -128,7 +131,8 @@ class Shadows:
             "v": int(resource["meta"]["versionId"]),
             "at": at,
             "org": custodian,
-            **self._indexed(found, {*extra, *_consent_terms(resource)}),
+            **self._indexed(found, extra),
+            "c": sorted({self._index(term) for term in _consent_terms(resource)}),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -141,11 +145,14 @@ class Shadows:
         return shadow
 
     def index(self, resource: dict[str, Any]) -> Document:
-        """Return the index fields (ix, r, s) of a resource that no Consent governs."""
+        """Return the index fields (ix, has, r, s) of a resource."""
         return self._indexed(self._projector(resource), ())
 
     def _indexed(self, found: Projection, extra: Iterable[str]) -> Document:
-        fields: Document = {"ix": sorted({self._index(term) for term in (*found.terms, *extra)})}
+        fields: Document = {
+            "ix": sorted({self._index(term) for term in (*found.terms, *extra) if not is_presence(term)}),
+            "has": sorted({self._index(term) for term in found.terms if is_presence(term)}),
+        }
         if found.ranges:
             fields["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
         if found.sort:

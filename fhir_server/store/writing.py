@@ -20,7 +20,7 @@ from fhir_server.store.resources import Document, Resources, Ungated, sealed
 from fhir_server.store.shadow import Membership, Shadows, stamped
 
 # What a tombstone keeps of what was deleted: all that the gate looks at.
-KEPT = ("org", "pat", "pats", "pr", "lab", "w", "ix", "by")
+KEPT = ("org", "pat", "pats", "pr", "lab", "w", "c", "by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _remove(unit: Unit, removal: Removal, at: int) -> Document:
 
 def earlier(document: Document) -> Document:
     """Return a current document as the history keeps it."""
-    kept = {key: value for key, value in document.items() if key not in ("r", "s")}
+    kept = {key: value for key, value in document.items() if key not in ("r", "s", "ix", "has")}
     return {**kept, "_id": f"{document['_id']}/{document['v']}", "id": document["_id"]}
 
 

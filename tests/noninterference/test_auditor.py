@@ -52,11 +52,7 @@ def stored_at(server: Live) -> dict[str, str]:
                 doctor.get(f"Observation/o{of}")
             doctor.get("Observation?patient.family=张")
             doctor.get("Observation/none")
-    return {
-        f"{type}/{name}{number}": f"h{number}"
-        for type, name in (("Patient", "p"), ("Observation", "o"))
-        for number in "123"
-    }
+    return {f"{place}{number}": f"h{number}" for place in ("Patient/p", "Observation/o") for number in "123"}
 
 
 def auditor_of(server: Live, institution: str) -> httpx.Client:
@@ -75,9 +71,16 @@ def test_an_auditor_sees_all_that_concerns_the_institution_and_nothing_else(
             everything = set().union(*seen.values())
             for id in sorted(everything):
                 assert (auditor.get(f"AuditEvent/{id}").status_code == 200) == (id in seen[institution])
-    # What dr1 of h1 was refused at h3 concerns both; what h2 did at home concerns nobody else.
-    assert seen["h1"] & seen["h3"]
+    # What others did at home concerns nobody else; a refusal is known to those whose record it was.
     assert seen["h3"] - seen["h1"] - seen["h2"]
+    with auditor_of(server, "h3") as auditor:
+        refused = [
+            each for each in all_events(auditor) if each["agent"][0]["who"].get("reference") == "Practitioner/dr1"
+        ]
+    assert {entity["what"]["reference"] for each in refused for entity in entities(each)} >= {
+        "Patient/p3",
+        "Observation/o3",
+    }
 
 
 def test_what_concerns_others_changes_nothing_in_an_auditors_answers(server: Live, stored_at: dict[str, str]) -> None:

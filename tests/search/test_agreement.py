@@ -19,6 +19,7 @@ from fhir_server.search.date import covered
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.reference import widened
 from fhir_server.search.span import Span
+from fhir_server.search.values import is_presence
 from tests.search.filed import admits
 from tests.search.reading import CHINA, MATCHES, PROJECT, clause
 from tests.search.strategies import (
@@ -80,7 +81,8 @@ def stored(id: int, resource: dict[str, Any]) -> dict[str, Any]:
     return {
         "_id": str(id),
         "at": updated[0],
-        "ix": [keyed(term) for term in filed.terms],
+        "ix": [keyed(term) for term in filed.terms if not is_presence(term)],
+        "has": [keyed(term) for term in filed.terms if is_presence(term)],
         "r": {code: [span(each) for each in spans] for code, spans in filed.ranges.items()},
         "s": dict(filed.sort),
     }

@@ -102,7 +102,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         **({"pat": persons[0]} if persons else {}),
         **({"pats": persons} if len(persons) > 1 else {}),
         **({"lab": labels} if labels else {}),
-        "ix": sorted(draw(some_keys)),
+        "c": sorted(draw(some_keys)),
         "w": {"lo": low, "hi": high},
     }
 
