@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Hashable
 from typing import Any
 
@@ -10,6 +9,7 @@ from fhir_server.audit.event import Happening, audit_event
 from fhir_server.auth.requester import Requester
 from fhir_server.fhir_json import dump
 from fhir_server.store.commit import Committer, Unit
+from fhir_server.store.ids import new_id
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.resources import sealed
 from fhir_server.store.shadow import Shadows
@@ -32,7 +32,7 @@ class AuditLog:
 
     async def add(self, happening: Happening, requester: Requester | None, unit: Unit, *, at: int) -> None:
         """Add the AuditEvent of what happens to the unit of what it writes: both are stored, or neither."""
-        event = audit_event(happening, requester, id=str(uuid.uuid4()), at=at)
+        event = audit_event(happening, requester, id=new_id(), at=at)
         asking = {requester.organization} if requester and not happening.withheld else set()
         concerned = happening.concerned | asking
         keys = await self._keys.for_writing([OWNER])

@@ -13,9 +13,9 @@ from fhir_server.fhir_json import dump
 from fhir_server.interactions import changes
 from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Return, Services
-from fhir_server.interactions.changes import new_id
 from fhir_server.interactions.perform import perform
 from fhir_server.interactions.routes import Request, interaction_of
+from fhir_server.store.ids import new_id
 from fhir_server.store.instants import instant
 from fhir_server.store.writing import Draft, Removal, Written
 

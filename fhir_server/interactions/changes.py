@@ -5,7 +5,6 @@ Source: FHIR R4 RESTful API, "create", "update", "delete"; consent.md D16.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from fhir_server.errors import (
 from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for, outcome, serves, version_headers
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
+from fhir_server.store.ids import new_id
 from fhir_server.store.resources import Document, Ungated
 from fhir_server.store.writing import Draft, Removal, Written
 from fhir_server.validation.structure import check
@@ -31,11 +31,6 @@ from fhir_server.validation.structure import check
 # Written by the server alone.
 OURS = frozenset({"AuditEvent"})
 TRIES = 5
-
-
-def new_id() -> str:
-    """Return a logical id that nobody can guess."""
-    return str(uuid.uuid4())
 
 
 async def creation(use: Services, call: Call, type: str, resource: Any, *, id: str | None = None) -> Draft:

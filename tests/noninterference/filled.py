@@ -99,8 +99,9 @@ class Store:
         """Store exactly these versions, each as current or as an earlier one; nothing of the others is known here."""
         held = list(versions)
         self._link(version for version, _ in held)
-        for at in sorted({version.at for version, _ in held}):
-            self._hold([each for each in held if each[0].at == at], at)
+        # Patients by themselves: what one of their earlier versions says is not how their records are filed.
+        for patients, at in sorted({(version.type == "Patient", version.at) for version, _ in held}):
+            self._hold([each for each in held if (each[0].type == "Patient", each[0].at) == (patients, at)], at)
 
     def _link(self, versions: Iterable[Version]) -> None:
         """File which of these Patients are one person, by what their last versions here say."""

@@ -36,4 +36,4 @@ def test_the_answer_is_that_of_a_server_that_holds_what_the_requester_may_see(
         for gated, reference in servers.follow(token, asked):
             assert gated.status < 500
             if difference := gated.differs_from(reference):
-                pytest.fail(f"{asked.path} {difference}", pytrace=False)
+                pytest.fail(f"{asked.path} {difference}")

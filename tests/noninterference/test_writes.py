@@ -44,7 +44,7 @@ def same(servers: Pair, token: str, asked: Asked) -> None:
     gated, reference = map(nameless, servers.ask(token, asked))
     assert gated.status < 500
     if difference := gated.differs_from(reference):
-        pytest.fail(f"{asked} {difference}", pytrace=False)
+        pytest.fail(f"{asked} {difference}")
 
 
 def nameless(answer: Answer) -> Answer:
