@@ -24,9 +24,9 @@ from fhir_server.auth.bearer import InvalidClaims
 from fhir_server.auth.requester import Role
 from fhir_server.crypto.keyring import Keyring, KeyringError
 from fhir_server.demo import run as demo_run
-from fhir_server.loader import Loader, Tally
-from fhir_server.loading import RejectsFile, read, sources
-from fhir_server.loading_bundle import namer
+from fhir_server.loading.bundle import namer
+from fhir_server.loading.files import RejectsFile, read, sources
+from fhir_server.loading.loader import Loader, Tally
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.embedded import MongoUnavailable, running
 from fhir_server.store.installation import WrongInstallation

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fhir_server.auth.bearer import Bearer
 from fhir_server.demo.data import DEMO_PATIENT_A, HOSPITAL_A, HOSPITAL_B, consent, resources
 from fhir_server.interactions.call import Services
-from fhir_server.loader import Loader, Tally
-from fhir_server.loading import Item
+from fhir_server.loading.files import Item
+from fhir_server.loading.loader import Loader, Tally
 from fhir_server.settings import Settings
 
 DAY = 24 * 3600

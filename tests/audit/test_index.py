@@ -9,7 +9,13 @@ from fhir_server.app import assemble, keyring_of
 from fhir_server.fhir_json import parse
 from tests.live import Live
 
-REQUESTS = ["Patient/p1", "Patient/nobody", "Patient?name=x", "Patient/p1/_history", "Observation?patient=Patient/p1&_count=0"]
+REQUESTS = [
+    "Patient/p1",
+    "Patient/nobody",
+    "Patient?name=x",
+    "Patient/p1/_history",
+    "Observation?patient=Patient/p1&_count=0",
+]
 
 
 @pytest.mark.anyio

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from fhir_server import loading
-from fhir_server.loading import Item, RejectsFile, read, sources
-from fhir_server.loading_bundle import namer
+
+from fhir_server.loading import files
+from fhir_server.loading.bundle import namer
+from fhir_server.loading.files import Item, RejectsFile, read, sources
 from tests.shared import SHARED
 
 A = {"resourceType": "Patient", "id": "a"}
@@ -173,7 +174,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_a_line_too_long_is_told_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "LONGEST_LINE", 100)
+    monkeypatch.setattr(files, "LONGEST_LINE", 100)
     path = written(tmp_path, "a.ndjson", b"x" * 350 + b"\n" + json.dumps(A).encode())
     assert [(item.position, item.resource) for item in items(path)] == [("line 1", None), ("line 2", A)]
 

@@ -18,7 +18,7 @@ import orjson
 
 from fhir_server.errors import InvalidRequest
 from fhir_server.fhir_json import parse
-from fhir_server.loading_bundle import Named, is_id, is_type, unpacked
+from fhir_server.loading.bundle import Named, is_id, is_type, unpacked
 
 LINES = (".ndjson", ".jsonl")
 DOCUMENTS = (".json",)
@@ -65,7 +65,7 @@ def sources(paths: Iterable[Path]) -> list[Source]:
 def read(source: Source, *, named: Named, consumed: Callable[[int], object] = lambda _: None) -> Iterator[Item]:
     """Yield what a file holds. Lines are streamed; nothing but the current one is held.
 
-    named: gives an id to a resource without one (`loading_bundle.Named`).
+    named: gives an id to a resource without one (`bundle.Named`).
     consumed: is told how many more bytes of the file on disk have been read, as it goes on.
     """
     reader = _Reader(source, named)

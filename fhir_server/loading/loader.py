@@ -15,7 +15,7 @@ from fhir_server.auth.scopes import Scopes
 from fhir_server.errors import Conflict, Problem
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.changes import OURS
-from fhir_server.loading import Item
+from fhir_server.loading.files import Item
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.resources import Document, Ungated
 from fhir_server.store.writing import Draft
