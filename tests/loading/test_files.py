@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-
 from fhir_server.loading import files
 from fhir_server.loading.bundle import namer
 from fhir_server.loading.files import Item, RejectsFile, read, sources
