@@ -102,7 +102,7 @@ def assemble(
     keys = DataKeys(database, Wrapping(keyring), tokens.of("data-key"))
     resources = Resources(database, keys, strictest_label=settings.strictest_label)
     persons = Persons(database, tokens.of("person"))
-    shadows = Shadows(definitions, projector, index, labels)
+    shadows = Shadows(definitions, projector, index, labels, base_url=settings.public_base)
     committer = Committer(client, database)
     collections = Collections(database, definitions)
     trust = Trust(settings.trusted_consent_authorities, zone)

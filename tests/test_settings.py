@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from tzlocal import get_localzone_name
 
 from fhir_server.settings import Settings, SettingsError
 
@@ -27,7 +28,7 @@ def test_the_defaults_need_no_file(tmp_path: Path) -> None:
     assert settings.data == tmp_path
     assert (settings.host, settings.port, settings.workers, settings.database) == ("127.0.0.1", 8080, 1, "fhir")
     assert (settings.page_size, settings.max_page_size, settings.max_body_bytes) == (50, 500, 32 * 1024**2)
-    assert (settings.mongodb_uri, settings.zone, settings.implicit_policy) == (None, "Asia/Shanghai", "treatment")
+    assert (settings.mongodb_uri, settings.zone, settings.implicit_policy) == (None, get_localzone_name(), "treatment")
     assert settings.person_search
     assert settings.strictest_label
     assert settings.update_as_create

@@ -7,10 +7,10 @@ the agent with requestor = true, the query is kept base64-encoded, the patient i
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from consent_engine.decision import Ground
 from fhir_server.auth.requester import Requester
@@ -50,28 +50,50 @@ class Outcome(Enum):
     FAILED = "8"
 
 
+class Touched(NamedTuple):
+    """A resource that was disclosed, changed or asked for.
+
+    reference: with its version, if it was found. custodian: the institution it belongs to, None if that is not to be told.
+    patients: ids of the Patients whose record it is. grounds: the Consent provisions that decided.
+    """
+
+    reference: str
+    custodian: str | None = None
+    patients: tuple[str, ...] = ()
+    grounds: frozenset[Ground] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """What happened.
 
-    resources: references (with version) of what was disclosed, changed or asked for. patients: ids of the Patients
-    whose records these are. concerned: ids of the institutions whose records these are. query: the search as asked.
-    grounds: the Consent provisions that decided. notified: the Patients (id, custodian) whose records were opened by
-    breaking the glass. withheld: it says more than the requester was told, so their own institution's auditors do not
-    see it.
+    concerned: further institutions whose records it is about. query: the search as asked. notified: the Patients (id,
+    custodian) whose records were opened by breaking the glass. withheld: it says more than the requester was told, so
+    their own institution's auditors do not see it.
     """
 
     interaction: str
     outcome: Outcome = Outcome.DONE
     status: int = 200
-    resources: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
+    touched: tuple[Touched, ...] = ()
     concerned: frozenset[str] = frozenset()
     query: str | None = None
-    grounds: frozenset[Ground] = frozenset()
     note: str | None = None
     notified: frozenset[tuple[str, str]] = frozenset()
     withheld: bool = False
+
+    def shares(self, own: str) -> Iterator[tuple[str, Happening]]:
+        """Yield what the auditors of each institution are to know of it; own: the requester's institution.
+
+        Those of the requester's know what the requester was told, those of another what concerns their records: an
+        institution's log must not tell which records another one holds.
+        """
+        if not self.withheld:
+            yield own, self
+        others = {each.custodian for each in self.touched if each.custodian} | self.concerned
+        for other in sorted(others - {own}):
+            theirs = tuple(each for each in self.touched if each.custodian == other)
+            yield other, replace(self, touched=theirs, query=None)
 
 
 def audit_event(happening: Happening, requester: Requester | None, *, id: str, at: int) -> dict[str, Any]:
@@ -120,9 +142,9 @@ def _agents(requester: Requester | None) -> Iterable[dict[str, Any]]:
 
 
 def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
-    for reference in happening.resources:
-        yield {"what": {"reference": reference}, "type": _coding("audit-entity-type", "2"), "role": _role("4")}
-    for patient in happening.patients:
+    for each in happening.touched:
+        yield {"what": {"reference": each.reference}, "type": _coding("audit-entity-type", "2"), "role": _role("4")}
+    for patient in sorted({patient for each in happening.touched for patient in each.patients}):
         yield {
             "what": {"reference": f"Patient/{patient}"},
             "type": _coding("audit-entity-type", "1"),
@@ -131,7 +153,8 @@ def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
     if happening.query is not None:
         encoded = base64.b64encode(happening.query.encode()).decode()
         yield {"type": _coding("audit-entity-type", "2"), "role": _role("24"), "query": encoded}
-    for ground in sorted(happening.grounds, key=lambda each: (each.consent, each.version, each.path)):
+    grounds = {ground for each in happening.touched for ground in each.grounds}
+    for ground in sorted(grounds, key=lambda each: (each.consent, each.version, each.path)):
         yield {
             "what": {"reference": f"Consent/{ground.consent}/_history/{ground.version}"},
             "type": _coding("audit-entity-type", "2"),

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from fhir_server.audit.event import Happening, audit_event
+from fhir_server.auth.policy import SERVER
 from fhir_server.auth.requester import Requester
 from fhir_server.fhir_json import dump
 from fhir_server.store.commit import Committer, Unit
@@ -31,21 +32,23 @@ class AuditLog:
         self._shared: dict[Hashable, dict[str, Any]] = {}
 
     async def add(self, happening: Happening, requester: Requester | None, unit: Unit, *, at: int) -> None:
-        """Add the AuditEvent of what happens to the unit of what it writes: both are stored, or neither."""
-        event = audit_event(happening, requester, id=new_id(), at=at)
-        asking = {requester.organization} if requester and not happening.withheld else set()
-        concerned = happening.concerned | asking
+        """Add to the unit of what happens the AuditEvents that tell of it: all is stored, or nothing.
+
+        There is one for the institution of the requester, and one for every other whose records it is about.
+        """
         keys = await self._keys.for_writing([OWNER])
-        document = {
-            "_id": event["id"],
-            "v": 1,
-            "at": at,
-            "org": sorted(concerned),
-            "w": {"lo": at, "hi": at},
-            "k": self._key,
-            "body": sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event)),
-        }
-        unit.insert("AuditEvent", document | self._index(event, happening, requester))
+        for institution, share in happening.shares(requester.organization if requester else SERVER):
+            event = audit_event(share, requester, id=new_id(), at=at)
+            document = {
+                "_id": event["id"],
+                "v": 1,
+                "at": at,
+                "org": institution,
+                "w": {"lo": at, "hi": at},
+                "k": self._key,
+                "body": sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event)),
+            }
+            unit.insert("AuditEvent", document | self._index(event, share, requester))
 
     def _index(self, event: dict[str, Any], happening: Happening, requester: Requester | None) -> dict[str, Any]:
         """Return the index fields of an event: what all events of a kind share is worked out once.

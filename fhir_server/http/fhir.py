@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from fhir_server.audit.event import Happening, Outcome
 from fhir_server.auth.bearer import Bearer
-from fhir_server.auth.policy import SERVER
 from fhir_server.auth.requester import Requester
 from fhir_server.errors import (
     Absent,
@@ -131,7 +130,7 @@ class FhirEndpoint:
 
     async def _record_stranger(self, request: Request) -> None:
         interaction = "read" if request.method == "GET" else "batch"
-        happening = Happening(interaction, Outcome.REFUSED, 401, concerned=frozenset({SERVER}), note="login")
+        happening = Happening(interaction, Outcome.REFUSED, 401, note="login")
         await self._use.audit.record(happening, None, at=self._use.now())
 
 

@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
-from fhir_server.audit.event import Happening
+from consent_engine.decision import Ground
+from fhir_server.audit.event import Happening, Touched
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.gate import Gatekeeper, RequestGate
 from fhir_server.auth.policy import CONTEXTS
@@ -127,14 +128,22 @@ def disclosed(
     ]
     return Happening(
         interaction,
-        resources=tuple(f"{type}/{each['_id']}/_history/{each['v']}" for each in documents),
-        patients=tuple(sorted({patient for each in documents for patient in each.get("pr", ())})),
-        concerned=custodians(documents),
+        touched=tuple(
+            touched(type, each, decision.grounds if decision else frozenset())
+            for each, decision in zip(documents, decisions, strict=True)
+        ),
         query=query,
-        grounds=frozenset(ground for each in decisions if each for ground in each.grounds),
         note="break-glass" if opened else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
     )
+
+
+def touched(type: str, document: Document, grounds: frozenset[Ground] = frozenset()) -> Touched:
+    """Return what is to be recorded of a stored version."""
+    reference = f"{type}/{document['_id']}/_history/{document['v']}"
+    # What a log says of a log is nobody else's business.
+    custodian = None if type == "AuditEvent" else document["org"]
+    return Touched(reference, custodian, tuple(document.get("pr", ())), grounds)
 
 
 def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str], query: str) -> Happening:
@@ -143,17 +152,8 @@ def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str]
     opened = total > 0 and gate.breaks_glass
     return Happening(
         "search-type",
-        patients=(patient,) if opened else (),
         concerned=concerned,
         query=query,
         note="break-glass" if opened else None,
         notified=frozenset((patient, custodian) for custodian in concerned if opened),
     )
-
-
-def custodians(documents: Sequence[Document]) -> frozenset[str]:
-    """Return the institutions that the documents belong to."""
-    found: set[str] = set()
-    for each in documents:
-        found.update([each["org"]] if isinstance(each["org"], str) else each["org"])
-    return frozenset(found)

@@ -6,6 +6,7 @@ Source: FHIR R4 RESTful API, "create", "update", "delete"; consent.md D16.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.audit.event import Happening
@@ -20,12 +21,22 @@ from fhir_server.errors import (
     InvalidRequest,
     PreconditionFailed,
 )
-from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for, outcome, serves, version_headers
+from fhir_server.interactions.call import (
+    Answer,
+    Call,
+    Return,
+    Services,
+    gate_for,
+    outcome,
+    serves,
+    touched,
+    version_headers,
+)
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.ids import new_id
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, Removal, Written
+from fhir_server.store.writing import Draft, Removal, Written, reborn
 from fhir_server.validation.structure import check
 
 # Written by the server alone.
@@ -104,9 +115,7 @@ async def _stored(
     happening = Happening(
         interaction,
         status=201 if interaction == "create" else 200,
-        resources=tuple(f"{type}/{each['_id']}/_history/{each['v']}" for type, each in documents),
-        patients=tuple(sorted({patient for _, each in documents for patient in each.get("pr", ())})),
-        concerned=frozenset(each["org"] for _, each in documents),
+        touched=tuple(touched(type, each) for type, each in documents),
     )
     await use.audit.add(happening, call.requester, unit, at=at)
     await use.committer.commit(unit)
@@ -154,15 +163,19 @@ async def _owned(use: Services, call: Call, draft: Draft) -> Draft:
     patients = {requester.patient, requester.subject} - {None}
     allowed = await use.gatekeeper.persons.keys(each.removeprefix("Patient/") for each in patients if each)
     theirs = bool(member.persons) and set(member.persons) <= set(allowed.values())
+    if theirs and not set(member.patients) <= allowed.keys():
+        # Another Patient of the same person counts where the requester sees it; else the answer would tell of the link.
+        gate = gate_for(use, call, "Patient", "r")
+        theirs = len(await use.resources.many("Patient", member.patients, gate)) == len(member.patients)
     if requester.role is Role.PATIENT:
         if not theirs:
             raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
-        return Draft(draft.resource, draft.id, draft.custodian, draft.version, draft.old, BY_PATIENT)
+        return replace(draft, by=BY_PATIENT)
     reach = requester.scopes.reach(draft.type, "u" if draft.old else "c", CONTEXTS[requester.role])
     if reach is Reach.PATIENT and draft.type not in DIRECTORY and not theirs:
         raise Forbidden("The token's scopes allow writing only for the patient in context.")
     # What an institution changes, it vouches for from now on: it cannot speak in the patient's name.
-    return Draft(draft.resource, draft.id, draft.custodian, draft.version, draft.old)
+    return replace(draft, by=None)
 
 
 async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGate) -> Document | None:
@@ -201,4 +214,4 @@ async def _under_own_id(use: Services, call: Call, type: str, id: str, resource:
     last = versions[0]
     if not last.get("deleted") or last["org"] != requester.organization:
         raise Conflict("This id cannot be used: choose another.")
-    return Draft(resource, id, requester.organization, last["v"] + 1)
+    return reborn(resource, id, requester.organization, last)

@@ -13,7 +13,7 @@ from typing import Any
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.fhir_json import parse
-from fhir_server.interactions.call import Services, custodians
+from fhir_server.interactions.call import Services
 from fhir_server.interactions.cursor import Position
 from fhir_server.search import reference
 from fhir_server.search.asked import SortKey
@@ -76,7 +76,7 @@ async def count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int, 
     """Return how many resources are wanted and admitted by the gate, and whose institutions' they are."""
     if needs_body(wanted.clause):
         rows = [row for row, _ in await _opened(use, wanted, gate, BY_ID)]
-        return len(rows), custodians(rows)
+        return len(rows), frozenset(row["org"] for row in rows)
     filter = _filter(use, wanted)
     total = await use.resources.count(wanted.type, filter, gate)
     # Without Consents and emergencies there is nothing but what is the requester's institution's own.
@@ -145,8 +145,9 @@ async def _only_of(use: Services, type: str, clause: Clause, persons: _Persons) 
     It narrows nothing; it lets the store look within the records of the person.
     """
     for part in clause.parts if isinstance(clause, And) else (clause,):
-        asked = isinstance(part, PersonReference) and len(part.references) == len(part.terms)
-        if isinstance(part, PersonReference) and asked and use.gatekeeper.places(type, part.param):
+        if isinstance(part, PersonReference) and use.gatekeeper.places(type, part.param):
+            if set(part.terms) != {reference.term(part.param, each) for each in part.references}:
+                continue  # something else than Patients is asked for as well
             seen = await persons.seen(part.references)
             if len(seen) == len(set(part.references)):
                 return frozenset(each["me"] for each in seen.values())

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 from pymongo.errors import PyMongoError
 
-from fhir_server.audit.event import Happening, Outcome
+from fhir_server.audit.event import Happening, Outcome, Touched
 from fhir_server.errors import Problem
-from fhir_server.interactions.call import Answer, Call, Services, custodians, outcome, refusal
+from fhir_server.interactions.call import Answer, Call, Services, outcome, refusal
 from fhir_server.interactions.routes import Request
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Ungated
@@ -48,23 +48,20 @@ async def _refused(use: Services, call: Call, request: Request, problem: Problem
         return [refused]
     if request.id is None:
         return [replace(refused, query=f"{request.type}?{urlencode(request.pairs)}")]
-    refused = replace(refused, resources=(f"{request.type}/{request.id}",))
+    reference = f"{request.type}/{request.id}"
+    refused = replace(refused, touched=(Touched(reference),))
     found = await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))
-    if not found:
+    if not found or request.type == "AuditEvent":
         return [refused]
     hidden = found[request.id]
     gate = use.gatekeeper.gate(call.requester, "r")
     await gate.among(persons_of(hidden))
     decision = gate.decision(request.type, hidden)
-    concerned = custodians([hidden])
-    known = replace(
-        refused,
-        patients=tuple(hidden.get("pr", ())),
-        concerned=concerned,
-        grounds=decision.grounds if decision else frozenset(),
-        withheld=call.requester.organization not in concerned,
-    )
-    return [refused, known] if known.withheld else [known]
+    grounds = decision.grounds if decision else frozenset()
+    whole = replace(refused, touched=(Touched(reference, hidden["org"], tuple(hidden.get("pr", ())), grounds),))
+    if hidden["org"] == call.requester.organization:
+        return [whole]
+    return [refused, replace(whole, withheld=True)]
 
 
 async def _try_to_record(use: Services, call: Call, request: Request, status: int) -> None:

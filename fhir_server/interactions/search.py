@@ -123,10 +123,7 @@ def _references(use: Services, include: Include, resource: dict[str, Any]) -> li
 def _joined(one: Happening, other: Happening) -> Happening:
     return replace(
         one,
-        resources=one.resources + other.resources,
-        patients=tuple(sorted({*one.patients, *other.patients})),
-        concerned=one.concerned | other.concerned,
-        grounds=one.grounds | other.grounds,
+        touched=one.touched + other.touched,
         note=one.note or other.note,
         notified=one.notified | other.notified,
     )

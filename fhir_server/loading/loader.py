@@ -13,12 +13,12 @@ from fhir_server.audit.event import Happening
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.scopes import Scopes
 from fhir_server.errors import Conflict, Problem
-from fhir_server.interactions.call import Services
+from fhir_server.interactions.call import Services, touched
 from fhir_server.interactions.changes import OURS
 from fhir_server.loading.files import Item
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft
+from fhir_server.store.writing import Draft, reborn
 from fhir_server.validation.structure import check
 
 BATCH = 250
@@ -113,18 +113,22 @@ class Loader:
         drafts = []
         for type, wanted in ids.items():
             stored = await self._use.resources.many(type, wanted, self._everything)
+            missing = [id for id in wanted if id not in stored]
+            buried = await self._use.resources.tombstones(type, missing) if missing else {}
             for id in wanted:
-                if draft := self._draft(batch[type, id], stored.get(id)):
+                if draft := self._draft(batch[type, id], stored.get(id), buried.get(id)):
                     drafts.append(draft)
         return drafts
 
-    def _draft(self, item: Item, old: Document | None) -> Draft | None:
+    def _draft(self, item: Item, old: Document | None, tombstone: Document | None) -> Draft | None:
         resource = item.resource or {}
-        if old is None:
-            return Draft(resource, resource["id"], self._organization)
-        if old["org"] != self._organization:
+        if (old or tombstone or {}).get("org", self._organization) != self._organization:
             self._rejected(item, "has the id of a record of another institution")
             return None
+        if old is None:
+            if tombstone:
+                return reborn(resource, resource["id"], self._organization, tombstone)
+            return Draft(resource, resource["id"], self._organization)
         if old["h"] == self._use.writer.digest(resource):
             self.tally.unchanged += 1
             return None
@@ -145,8 +149,6 @@ class Loader:
     async def _commit(self, drafts: Sequence[Draft]) -> None:
         at = self._use.now()
         unit, written, _ = await self._use.writer.store(drafts, at=at)
-        happening = Happening(
-            "batch", resources=tuple(each.reference for each in written), concerned=frozenset({self._organization})
-        )
+        happening = Happening("batch", touched=tuple(touched(each.type, each.document) for each in written))
         await self._use.audit.add(happening, self._operator, unit, at=at)
         await self._use.committer.commit(unit)

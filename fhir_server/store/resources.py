@@ -90,6 +90,12 @@ class Resources:
         admitted = await self._admitted(type, judged, gate)
         return sorted(admitted.values(), key=lambda each: -each["v"])
 
+    async def tombstones(self, type: str, ids: Iterable[str]) -> dict[str, Document]:
+        """Return, by id, the last tombstone of each resource that was ever deleted. For writing alone: nobody is shown it."""
+        filter = {"id": {"$in": list(ids)}, "deleted": True}
+        found = await self._database[history_of(type)].find(filter).sort("v", 1).to_list()
+        return {each["id"]: each for each in found}
+
     async def find(
         self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int, shown: Mapping[str, Any] | None = None
     ) -> list[Document]:

@@ -3,7 +3,7 @@
 Everything that a query or the access predicate looks at is here in keyed form; everything else is sealed.
 
     _id, v, at   logical id, version number, last updated (microseconds since 1970 UTC)
-    org          custodian: id of the Organization that the record belongs to; for an AuditEvent all that are concerned
+    org          custodian: id of the Organization that the record belongs to; of an AuditEvent, whose auditors see it
     pat, pats    person key of the compartment; all of them only where there are several
     me           a Patient's own person key
     pr           ids of the Patients that the compartment's references name
@@ -79,7 +79,10 @@ class Membership:
 class Shadows:
     """Builds shadows of resources."""
 
-    def __init__(self, registry: Registry, projector: Projector, index: Tokens, labels: Tokens) -> None:
+    def __init__(
+        self, registry: Registry, projector: Projector, index: Tokens, labels: Tokens, *, base_url: str
+    ) -> None:
+        self._base = f"{base_url}/"
         self._compartment = registry.compartment("Patient")
         self.personal = personal_types(registry)
         self._projector = projector
@@ -132,7 +135,7 @@ class Shadows:
             "at": at,
             "org": custodian,
             **self._indexed(found, extra),
-            "c": sorted({self._index(term) for term in _consent_terms(resource)}),
+            "c": sorted({self._index(term) for term in _consent_terms(resource, self._base)}),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -198,7 +201,7 @@ def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> d
     return {"resourceType": resource["resourceType"], "id": id, "meta": meta, **rest}
 
 
-def _consent_terms(resource: Mapping[str, Any]) -> Iterator[str]:
+def _consent_terms(resource: Mapping[str, Any], base: str) -> Iterator[str]:
     """Yield the index terms by which a Consent's provision can mean this record."""
     for key, value in resource.items():
         if key != "meta":
@@ -207,7 +210,7 @@ def _consent_terms(resource: Mapping[str, Any]) -> Iterator[str]:
         # A Consent names a profile with or without its version.
         yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
     for key in AUTHORS:
-        yield from (f":author|{reference}" for reference in _references(resource.get(key)))
+        yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource.get(key)))
 
 
 def _codings(value: Any) -> Iterator[str]:

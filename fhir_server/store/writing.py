@@ -28,6 +28,7 @@ class Draft:
     """A resource that is to be stored.
 
     old: the current document that it replaces. version: the number it gets. by: "patient" when patients write it.
+    labels: keyed labels of an earlier life, before a deletion; they stay (consent.md, D21).
     """
 
     resource: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Draft:
     version: int = 1
     old: Document | None = None
     by: str | None = None
+    labels: tuple[int, ...] = ()
 
     @property
     def type(self) -> str:
@@ -172,7 +174,7 @@ class Writer:
             at=at,
             custodian=draft.custodian,
             members=member,
-            labels=(draft.old or {}).get("lab", ()),
+            labels=(*draft.labels, *(draft.old or {}).get("lab", ())),
             extra=extra,
         )
         if draft.type == "Patient":
@@ -245,6 +247,11 @@ def _remove(unit: Unit, removal: Removal, at: int) -> Document:
     if removal.type == "Consent":
         _count_up_all(unit, old)
     return tombstone
+
+
+def reborn(resource: Mapping[str, Any], id: str, custodian: str, tombstone: Document) -> Draft:
+    """Return the draft of a resource that is stored again after it was deleted."""
+    return Draft(resource, id, custodian, tombstone["v"] + 1, labels=tuple(tombstone.get("lab", ())))
 
 
 def earlier(document: Document) -> Document:

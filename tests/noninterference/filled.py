@@ -85,6 +85,7 @@ class Store:
                     version=last["v"] + 1 if last else 1,
                     old=None if last is None or last.get("deleted") else await self._whole(step),
                     by=BY_PATIENT if step.by_patient else None,
+                    labels=tuple(last.get("lab", ())) if last and last.get("deleted") else (),
                 )
             )
         unit, *_ = await services.writer.store(drafts, removals, at=at)

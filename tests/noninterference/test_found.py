@@ -65,6 +65,13 @@ def test_earlier_versions_of_a_patient_follow_when_a_wrong_number_is_corrected(s
         assert statuses(stranger, "Patient/a1", "Patient/a1/_history/1", "Patient/a1/_history") == [404, 404, 404]
 
 
+def test_earlier_versions_of_a_patient_follow_when_a_number_becomes_known(server: Live, doctor: httpx.Client) -> None:
+    number = new_number()
+    server.put(patient("a3"))
+    server.put(patient("a3", number), patient("a4", number), denial("a5", "a4"))
+    assert statuses(doctor, "Patient/a3", "Patient/a3/_history/1", "Patient/a3/_history") == [404, 404, 404]
+
+
 def test_a_resource_that_is_deleted_and_stored_again_keeps_its_labels(server: Live, doctor: httpx.Client) -> None:
     server.put(patient("b1"), record("b2", "b1", meta={"security": [coding(*HIV)]}))
     server.put(denial("b3", "b1", securityLabel=[coding(*HIV)]))
