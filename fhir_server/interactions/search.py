@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
-from fhir_server.errors import InvalidSearchValue
+from fhir_server.errors import InvalidSearchValue, TooCostly
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.bundles import entry
 from fhir_server.interactions.call import Answer, Call, Services, counted, disclosed, gate_for, outcome, serves
@@ -95,8 +95,10 @@ async def _included(
     wanted = dict.fromkeys(
         each for include in asked.includes for resource in resources for each in _references(use, include, resource)
     )
+    if len(wanted) > MOST_INCLUDED:
+        raise TooCostly(f"The page leads to more than {MOST_INCLUDED} resources to include: ask for a smaller page.")
     by_type: dict[str, list[str]] = {}
-    for each in list(wanted)[:MOST_INCLUDED]:
+    for each in wanted:
         type, _, id = each.partition("/")
         if each not in matched and type in use.registry.types:
             by_type.setdefault(type, []).append(id)
