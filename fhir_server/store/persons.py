@@ -65,17 +65,18 @@ class Persons:
         """Add to a unit that a record of this Patient is filed under this key: it fails if the key is another by then."""
         unit.touch(PERSONS, {"_id": id, "key": key}, {"$inc": {"n": 1}})
 
-    async def link(self, id: str, key: int, unit: Unit) -> bool:
+    async def link(self, id: str, key: int, unit: Unit, *, again: bool) -> bool:
         """Add to a unit that a Patient has this person key from now on.
 
-        Return whether there may be records under another key, which have to follow.
+        again: the Patient itself was stored before. Return whether anything may be filed under another key, and has to
+        follow.
         """
         row = (await self._rows.get_many([id])).get(id)
         if (row.key if row else self.own_key(id)) == key:
             return False
         if row is None:
             unit.insert(PERSONS, {"_id": id, "key": key, "n": 0})
-            return False
+            return again
         unit.replace(PERSONS, {"_id": id, "n": row.written}, {"_id": id, "key": key, "n": row.written + 1})
         return True
 

@@ -184,10 +184,10 @@ class Writer:
     async def _follow(self, unit: Unit, drafts: Sequence[Draft], resources: Sequence[Mapping[str, Any]]) -> None:
         """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
         moved: dict[str, int] = {}
-        for resource in resources:
-            if resource["resourceType"] == "Patient":
+        for draft, resource in zip(drafts, resources, strict=True):
+            if draft.type == "Patient":
                 key = self._persons.key(resource)
-                if await self._persons.link(resource["id"], key, unit):
+                if await self._persons.link(draft.id, key, unit, again=draft.version > 1):
                     moved[resource["id"]] = key
         if moved:
             await self._move(unit, moved)

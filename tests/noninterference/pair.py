@@ -88,8 +88,9 @@ class Pair:
         headers = {name: value for name, value in found.headers.items() if name not in ("date", "server")}
         next_link = None
         if found.status_code == 200 and b'"relation":"next"' in found.content:
-            links = {each["relation"]: each["url"] for each in found.json()["link"]}
-            next_link = links["next"].removeprefix(BASE + "/")
+            links = {each["relation"]: each["url"] for each in found.json().get("link", ())}
+            # A batch has no links of its own; the searches in it have.
+            next_link = links["next"].removeprefix(BASE + "/") if "next" in links else None
         return Answer(found.status_code, CURSOR.sub(opened, found.content), headers, next_link)
 
 
