@@ -70,10 +70,18 @@ def personal_types(registry: Registry) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Whose record it is: the Patients that its compartment references name, and their person keys (sorted)."""
+    """Whose record it is: the Patients that its compartment references name, and the person key of each as it was read.
+
+    What is filed and what guards it (store/persons.py) both go by these keys: read twice, they could differ.
+    """
 
     patients: tuple[str, ...] = ()
-    persons: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()
+
+    @property
+    def persons(self) -> tuple[int, ...]:
+        """The person keys, each once, sorted."""
+        return tuple(sorted(set(self.keys)))
 
 
 class Shadows:

@@ -109,7 +109,7 @@ class Writer:
         here = {each["id"]: self._persons.key(each) for each in resources if each["resourceType"] == "Patient"}
         others = {id for found in patients for id in found} - here.keys()
         keys = {**await self._persons.keys(others), **here} if others else here
-        return [Membership(found, tuple(sorted({keys[id] for id in found}))) for found in patients]
+        return [Membership(found, tuple(keys[id] for id in found)) for found in patients]
 
     async def store(
         self, drafts: Sequence[Draft], removals: Sequence[Removal] = (), *, at: int
@@ -138,7 +138,7 @@ class Writer:
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
         tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
         await self._follow(unit, drafts, resources)
-        for id, key in await self._filed(resources, members):
+        for id, key in _filed(resources, members):
             self._persons.count(id, key, unit)
         return unit, written, tombstones
 
@@ -150,18 +150,6 @@ class Writer:
             return self._shadows.patients(resource)
         found = await self._resources.many(type, [id], Ungated("whose record a Binary belongs to"))
         return tuple(found[id].get("pr", ())) if id in found else ()
-
-    async def _filed(
-        self, resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]
-    ) -> list[tuple[str, int]]:
-        """Return the Patients of whom records are filed, with the keys these are filed under."""
-        ids = {id for member in members for id in member.patients}
-        here = {each["id"]: self._persons.key(each) for each in resources if each["resourceType"] == "Patient"}
-        filed = {
-            id for each, member in zip(resources, members, strict=True) for id in member.patients if id != each["id"]
-        }
-        stored = await self._persons.keys(ids - here.keys())
-        return [(id, here.get(id, stored.get(id, 0))) for id in sorted(filed)]
 
     def _shadow(self, draft: Draft, resource: dict[str, Any], member: Membership, at: int) -> Document:
         extra: list[str] = []
@@ -226,12 +214,28 @@ class Writer:
         return moved
 
 
+def _filed(resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]) -> list[tuple[str, int]]:
+    """Return the Patients of whom records other than themselves are filed, with the keys these are filed under."""
+    found = {
+        (id, key)
+        for resource, member in zip(resources, members, strict=True)
+        for id, key in zip(member.patients, member.keys, strict=True)
+        if id != resource["id"]
+    }
+    return sorted(found)
+
+
+def _as_read(old: Document) -> Document:
+    """Return what finds a document as it was read: of this version, and filed under these persons."""
+    return {"_id": old["_id"], "v": old["v"], "pat": old.get("pat"), "pats": old.get("pats")}
+
+
 def _put(unit: Unit, draft: Draft, document: Document) -> None:
     if draft.old is None:
         unit.insert(draft.type, document)
     else:
         unit.insert(history_of(draft.type), earlier(draft.old))
-        unit.replace(draft.type, {"_id": draft.id, "v": draft.old["v"]}, document)
+        unit.replace(draft.type, _as_read(draft.old), document)
     if draft.type == "Consent":
         _count_up_all(unit, document, draft.old or {})
 
@@ -243,7 +247,7 @@ def _remove(unit: Unit, removal: Removal, at: int) -> Document:
     kept: Document = {key: old[key] for key in KEPT if key in old}
     tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
     unit.insert(history_of(removal.type), earlier(tombstone))
-    unit.delete(removal.type, {"_id": old["_id"], "v": old["v"]})
+    unit.delete(removal.type, _as_read(old))
     if removal.type == "Consent":
         _count_up_all(unit, old)
     return tombstone
