@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from joserfc.jwk import ECKey
 from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -151,7 +152,10 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
     endpoint = FhirEndpoint(parts.services, bearer_of(keyring), base=settings.public_base, version=VERSION)
 
     async def health(request: Request) -> Response:
-        await parts.client.admin.command("ping")
+        try:
+            await parts.client.admin.command("ping")
+        except PyMongoError:
+            return JSONResponse({"status": "down", "why": "MongoDB does not answer"}, 503)
         return JSONResponse({"status": "up"})
 
     @asynccontextmanager

@@ -48,6 +48,9 @@ say = Console(stderr=True)
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the installation. Default: FHIR_DATA, else ./var.")
 ]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")]
 Organization = Annotated[str, typer.Option(help="Id of the Organization (institution).")]
 
 
@@ -65,9 +68,9 @@ def opened(settings: Settings) -> Iterator[tuple[Keyring, str]]:
 @app.command()
 def serve(
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")] = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
 ) -> None:
     """Run the server; its FHIR base is /fhir. Ctrl-C stops it, and its MongoDB when nobody else uses that."""
     settings = Settings.load(data, host=host, port=port, workers=workers)
@@ -225,9 +228,9 @@ def token(
 @app.command()
 def demo(
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")] = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
 ) -> None:
     """Load two demo hospitals, print tokens and curl lines that show consent at work, and run the server."""
     settings = Settings.load(data, host=host, port=port, workers=workers)

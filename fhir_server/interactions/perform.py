@@ -26,11 +26,7 @@ async def perform(use: Services, call: Call, request: Request, run: Callable[[],
     A problem that nobody foresaw is logged under a number by its kind alone: its text could hold a patient's data.
     """
     try:
-        return await run()
-    except Problem as problem:
-        for each in await _refused(use, call, request, problem):
-            await use.audit.record(each, call.requester, at=use.now())
-        return refusal(problem)
+        return await _answered(use, call, request, run)
     except Exception as error:
         number = uuid.uuid4().hex[:12]
         log.error("failure %s in %s %s: %s", number, request.interaction, request.type, _trace(error))
@@ -39,6 +35,15 @@ async def perform(use: Services, call: Call, request: Request, run: Callable[[],
         await _try_to_record(use, call, request, status)
         said = {"severity": "fatal", "code": code, "diagnostics": f"The server failed; its log has it as {number}."}
         return Answer(status, outcome(said))
+
+
+async def _answered(use: Services, call: Call, request: Request, run: Callable[[], Awaitable[Answer]]) -> Answer:
+    try:
+        return await run()
+    except Problem as problem:
+        for each in await _refused(use, call, request, problem):
+            await use.audit.record(each, call.requester, at=use.now())
+        return refusal(problem)
 
 
 async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> list[Happening]:
