@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from fhir_server.errors import InvalidRequest
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class FhirDecimal(float):
@@ -66,9 +69,20 @@ def parse(raw: bytes) -> Any:
     return _EXACT.decode(raw.decode())
 
 
-def dump(value: Any) -> bytes:
-    """Return compact JSON in UTF-8; members keep their order and decimals their digits."""
-    return orjson.dumps(value, default=_as_it_came)
+def number(text: str) -> float | str:
+    """Return the value that a JSON number has, its digits kept; text that is no JSON number comes back as it is.
+
+    >>> number("1.50"), number("2"), number("two")
+    (1.50, 2, 'two')
+    """
+    if not _NUMBER.fullmatch(text):
+        return text
+    return _whole(text) if text.lstrip("-").isdigit() else _broken(text)
+
+
+def dump(value: Any, *, pretty: bool = False) -> bytes:
+    """Return JSON in UTF-8, compact unless pretty; members keep their order and decimals their digits."""
+    return orjson.dumps(value, default=_as_it_came, option=orjson.OPT_INDENT_2 if pretty else None)
 
 
 def canonical(value: Any) -> bytes:
@@ -98,4 +112,5 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number(float), parse_int=_number(int))
+_whole, _broken = _number(int), _number(float)
+_EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_broken, parse_int=_whole)

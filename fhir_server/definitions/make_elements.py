@@ -56,11 +56,12 @@ def _tree(structure: Json) -> dict[str, tuple[Any, ...]]:
 
 
 def elements(
-    structures: Mapping[str, Json], served: list[str], systems: Mapping[str, str]
+    structures: Mapping[str, Json], resources: list[str], systems: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
     """Return {"path < base": {name: types}} for every type and backbone element; registry.py says how to read it.
 
-    Elements that a type inherits stand with its base only; a base comes before what is built on it.
+    resources: the concrete resource types, those not served as well, which others can contain. Elements are in the
+    order of the standard. Those that a type inherits stand with its base only; a base comes before what is built on it.
     """
     table: dict[str, dict[str, str]] = {}
     done: set[str] = set()
@@ -74,7 +75,7 @@ def elements(
         table.update(_children(structure, systems))
 
     complex_types = (n for n, s in structures.items() if s["kind"] == "complex-type" and s["type"] == n)
-    for name in (*sorted(complex_types), *served):
+    for name in (*sorted(complex_types), *resources):
         add(name)
     return table
 

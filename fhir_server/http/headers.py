@@ -1,18 +1,23 @@
-"""What request headers mean. Source: FHIR R4 RESTful API, "Content Types and encodings", "Prefer"; RFC 9110; RFC 7240."""
+"""What request headers mean.
+
+Source: FHIR R4 RESTful API, "Managing Return Content", "Conditional Read", "Managing Resource Contention"; RFC 9110, 7240.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from fhir_server.errors import InvalidRequest, NotAcceptable, Unauthenticated, UnsupportedMedia
-from fhir_server.interactions.bundle import version_of
-from fhir_server.interactions.call import Return
+from starlette.datastructures import Headers
 
-JSON = "application/fhir+json"
-JSON_TYPES = frozenset({JSON, "application/json", "application/json+fhir", "text/json", "json"})
-FORM = "application/x-www-form-urlencoded"
-ANY = frozenset({"*/*", "application/*"})
+from fhir_server.errors import InvalidRequest, Unauthenticated
+from fhir_server.interactions.call import Return
+from fhir_server.interactions.entries import version_of
+
+
+def combined(given: Headers, name: str) -> str | None:
+    """Return the value of a header that may be sent in several lines, None if it is not sent (RFC 9110, 5.3)."""
+    return ", ".join(given.getlist(name)) or None
 
 
 def bearer(authorization: str | None) -> str:
@@ -23,26 +28,6 @@ def bearer(authorization: str | None) -> str:
     return token.strip()
 
 
-def check_accept(accept: str | None, format: str | None) -> None:
-    """Raise NotAcceptable unless FHIR JSON is among what the client takes. _format beats the header."""
-    wanted = format or accept
-    if not wanted:
-        return
-    # In a URL an unescaped "+" reads as a space.
-    types = {part.partition(";")[0].strip().lower().replace("fhir json", "fhir+json") for part in wanted.split(",")}
-    if not types & (JSON_TYPES | ANY):
-        raise NotAcceptable("This server answers in application/fhir+json.")
-
-
-def check_content(content_type: str | None, *, form: bool = False) -> None:
-    """Raise UnsupportedMedia unless the body is of a type that can be read here."""
-    media = (content_type or "").partition(";")[0].strip().lower()
-    if form and media != FORM:
-        raise UnsupportedMedia(f"A search by POST is sent as {FORM}.")
-    if not form and media not in JSON_TYPES:
-        raise UnsupportedMedia(f"Send the body as {JSON}.")
-
-
 def preferences(prefer: str | None) -> tuple[bool, Return]:
     """Return whether unknown parameters are to be left out (handling=lenient), and what a write is to return.
 
@@ -50,11 +35,11 @@ def preferences(prefer: str | None) -> tuple[bool, Return]:
     (True, <Return.MINIMAL: 'minimal'>)
     """
     said = dict(
-        (name.strip().lower(), value.strip().strip('"'))
+        (name.strip().lower(), value.strip().strip('"').lower())
         for part in (prefer or "").replace(";", ",").split(",")
         for name, _, value in [part.partition("=")]
     )
-    wanted = next((each for each in Return if each.value == said.get("return")), Return.REPRESENTATION)
+    wanted = next((each for each in Return if each.value.lower() == said.get("return")), Return.REPRESENTATION)
     return said.get("handling") == "lenient", wanted
 
 
@@ -66,6 +51,14 @@ def if_match(value: str | None) -> str | None:
     if not version.isdecimal():
         raise InvalidRequest('If-Match needs one version, such as W/"3".')
     return version
+
+
+def if_none_exist(value: str | None) -> str | None:
+    """Return the search that If-None-Exist holds; its bytes may be UTF-8. Raises InvalidRequest if they are not."""
+    try:
+        return None if value is None else value.encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("If-None-Exist cannot be read: percent-encode it as UTF-8.") from error
 
 
 def if_none_match(value: str | None) -> frozenset[str]:

@@ -17,6 +17,7 @@ _ATTRIBUTES = (
     "xmlns"
 )
 ELEMENTS, ATTRIBUTES = frozenset(_ELEMENTS.split()), frozenset(_ATTRIBUTES.split())
+_XHTML = "http://www.w3.org/1999/xhtml"
 _LINKS = frozenset({"href", "src", "cite", "longdesc"})
 _HARMLESS = re.compile(r"\s*((https?|mailto|ftp|tel|urn|cid):|data:image/(png|jpeg|gif|bmp);|[^:]*$|[^:]*[/?#])", re.I)
 # A backslash or a comment could hide any of the words.
@@ -24,7 +25,7 @@ _STYLE = re.compile(
     r"\\|/\*|expression\s*\(|javascript:|@import|behaviou?r\s*:|-moz-binding|url\s*\(\s*['\"]?\s*(?!#)", re.I
 )
 _NOT_ALLOWED = "must be XHTML of text, tables, lists, links and images only: no script, form, frame or event attribute"
-_NOT_XML = "must be one well-formed XHTML <div> without DOCTYPE; write other entities than XML's own as characters"
+_NOT_XML = "must be one well-formed XHTML <div> and nothing else; write other entities than XML's own as characters"
 
 
 class _Refused(Exception):
@@ -35,6 +36,8 @@ def xhtml(value: object) -> str | None:
     """Return what is wrong with a Narrative.div, None if nothing is."""
     if type(value) is not str:
         return "must be a string of XHTML"
+    if not value.lstrip().startswith("<div"):
+        return _NOT_XML
     parser = expat.ParserCreate(namespace_separator=None)
     seen: list[str] = []
 
@@ -61,6 +64,8 @@ def _allowed(attribute: tuple[str, str]) -> bool:
     name, value = attribute
     if name in _LINKS:
         return _HARMLESS.match(value) is not None
+    if name == "xmlns":
+        return value == _XHTML
     if name == "style":
         return _STYLE.search(value) is None
     return name in ATTRIBUTES or name.startswith("xmlns:")

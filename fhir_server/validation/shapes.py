@@ -1,5 +1,8 @@
 """What a type may hold, as tables read from the models of `fhir.resources` (R4B) and cut down to R4 (ADR 0006).
 
+Types that R4B changed or dropped are not served, and can stand in others (contained, in a Bundle). Theirs are read from
+R4's own definitions, which here say nothing of what is required.
+
 The models are read, not run: run, they take "yes" for true, "5" for 5, [] and null for absent, a model's Python
 names for element names, and any code for a bound one.
 """
@@ -18,10 +21,13 @@ from fhir.resources.R4B import get_fhir_model_class
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from fhir_server.definitions.registry import Element, registry
+from fhir_server.validation.make import one_word
 from fhir_server.validation.narrative import xhtml
 from fhir_server.validation.primitives import CHECKS, Check
 
 ANY_RESOURCE = "Resource"
+_BACKBONES = frozenset({"BackboneElement", "Element"})
 # Data types that R4 does not have; R4B admits them in open choices (Extension.value[x] and the like).
 NOT_IN_R4 = frozenset({"CodeableReference", "RatioRange"})
 # Attributes rather than elements: they take no extensions, and neither does any id.
@@ -54,20 +60,18 @@ class Shape:
 
 
 def is_resource(type: object) -> bool:
-    """Whether `type` names a concrete resource type that the models know."""
-    if not isinstance(type, str) or not type.isidentifier():
-        return False
-    try:
-        model = get_fhir_model_class(type)
-    except (ValueError, ImportError):
-        return False
-    bases = [base.__name__ for base in model.__mro__[1:]]
-    return "Resource" in bases and type != "DomainResource"
+    """Whether `type` names a concrete resource type of R4."""
+    return isinstance(type, str) and (type in registry().types or type in registry().unserved)
 
 
 @cache
 def shape(type: str) -> Shape:
-    """Return the shape of a resource, a data type or a backbone element, called as its model is."""
+    """Return the shape of a resource, a data type or a backbone element, called as its model is.
+
+    Backbone elements of resources that are not served are called by their path.
+    """
+    if type in registry().unserved or "." in type:
+        return _defined(type)
     model = get_fhir_model_class(type)
     rules: dict[str, Rule] = {}
     required: dict[str, tuple[str, ...]] = {}
@@ -85,6 +89,27 @@ def shape(type: str) -> Shape:
     if is_resource(type):
         rules["resourceType"] = Rule("resourceType", many=False, check=CHECKS["code"])
     return Shape(type, rules, tuple(required.items()))
+
+
+def _defined(path: str) -> Shape:
+    """Return the shape of what R4B does not have as R4 has it."""
+    rules = {"resourceType": Rule("resourceType", many=False, check=CHECKS["code"])} if "." not in path else {}
+    for element in registry().elements(path).values():
+        for name, type in element.json_names():
+            rules |= _defined_rules(element, name, type)
+    return Shape(path, rules, ())
+
+
+def _defined_rules(element: Element, name: str, type: str) -> dict[str, Rule]:
+    choice = element.name if element.choice else None
+    said = f"{choice}.ofType({type})" if choice else name
+    if type not in _CHECKS:
+        return {name: Rule(said, element.many, child=element.path if type in _BACKBONES else type, choice=choice)}
+    codes = _bindings().get(f"{one_word(element.path.rpartition('.')[0])}.{element.name}")
+    made = {name: Rule(said, element.many, check=_CHECKS[type], codes=codes, choice=choice)}
+    if name != "id":
+        made[f"_{name}"] = Rule(said, element.many, child="Element", choice=choice, primitive=name)
+    return made
 
 
 def _rules(model: type[BaseModel], name: str, field: FieldInfo, said: Mapping[str, Any]) -> dict[str, Rule]:

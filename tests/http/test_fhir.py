@@ -76,15 +76,18 @@ def test_format_beats_the_accept_header(doctor: httpx.Client, format: str) -> No
     assert doctor.get(f"Patient?_format={format}", headers={"Accept": "application/fhir+xml"}).status_code == 200
 
 
-@pytest.mark.parametrize("accept", ["application/fhir+xml", "text/turtle", "text/html", "nonsense"])
+@pytest.mark.parametrize("accept", ["text/turtle", "text/html", "nonsense", "application/fhir+xml; fhirVersion=5.0"])
 def test_406_for_what_this_server_cannot_write(doctor: httpx.Client, accept: str) -> None:
     refused(doctor.get("Patient/p1", headers={"Accept": accept}), 406, "not-supported")
     refused(doctor.get("Patient/p1", params={"_format": accept}), 406, "not-supported")
 
 
-@pytest.mark.parametrize("sent", ["application/fhir+xml", "text/plain", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize(
+    "sent",
+    ["text/plain", "application/xml-patch+xml", "application/fhir+turtle", "application/x-www-form-urlencoded", ""],
+)
 def test_415_for_what_this_server_cannot_read(emr: httpx.Client, sent: str) -> None:
-    for method, path in (("POST", "Patient"), ("PUT", "Patient/p1"), ("POST", "")):
+    for method, path in (("POST", "Patient"), ("PUT", "Patient/p1"), ("PATCH", "Patient/p1"), ("POST", "")):
         refused(emr.request(method, path, content=b"{}", headers={"Content-Type": sent}), 415, "not-supported")
 
 
@@ -160,7 +163,15 @@ NOWHERE += [
     "/",
     "//",
 ]
-NOWHERE += ["Patient/$everything", "Patient/p1/$meta", "_history", "Patient/_history", "Parameters/1", "$export", "%00"]
+NOWHERE += ["Patient/$nonsense", "Patient/p1/$nonsense", "$nonsense", "Patient/$nonsense/x", "Patient/p1/_history/$x"]
+NOWHERE += [
+    "_nonsense",
+    "Patient/_nonsense",
+    "Patient/p1/_nonsense",
+    "Patient/p1/_history/1/_history",
+    "Parameters/1",
+    "%00",
+]
 NOWHERE += [
     "Patient/%00",
     "Patient/%ff",
@@ -193,8 +204,9 @@ def raw(
 
 
 NOT_ALLOWED = [
-    ("DELETE", "Patient"), ("PUT", "Patient"), ("PATCH", "Patient/p1"), ("POST", "Patient/p1"), ("GET", ""),
-    ("POST", "Patient/p1/_history"), ("DELETE", "Patient/p1/_history/1"), ("OPTIONS", "Patient"), ("PATCH", ""),
+    ("POST", "Patient/p1"), ("POST", "Patient/p1/_history"), ("DELETE", "Patient/p1/_history/1"), ("OPTIONS", "Patient"),
+    ("PATCH", ""), ("PUT", ""), ("DELETE", ""), ("GET", "Patient/_search"), ("PUT", "Patient/_history"),
+    ("DELETE", "_history"), ("PUT", "Patient/p1/$everything"), ("DELETE", "Patient/$everything"),
 ]  # fmt: skip
 
 
@@ -264,16 +276,15 @@ def test_401_with_a_token_that_is_changed_expired_or_of_another_installation(ser
     }
     good = server.bearer.issue(claims, lifetime=60)
     head, payload, signature = good.split(".")
-    short = server.bearer.issue(claims, lifetime=1)
     changed = ["x" + payload[1:], payload[:-1] + ("A" if payload[-1] != "A" else "B")]
     tokens = [*(f"{head}.{each}.{signature}" for each in changed), f"{head}.{payload}.{signature[:-2]}", good[:-1]]
     tokens += [server.bearer.issue(claims, lifetime=-1)]
     for token in tokens:
         with server.bearing(token) as client:
             refused(client.get("Patient/p1"), 401, "login")
-    with server.bearing(short) as client:
+    with server.bearing(server.bearer.issue(claims, lifetime=3)) as client:
         assert client.get("Patient/p1").status_code == 200
-        time.sleep(1.5)
+        time.sleep(3.5)
         refused(client.get("Patient/p1"), 401, "login")  # also when the server knows the token already
 
 
@@ -315,8 +326,8 @@ def test_head_is_a_get_without_its_body(doctor: httpx.Client) -> None:
 
 QUERIES = [
     "family=%ff", "family=%E5%BC", "%ff=1", "&".join(["gender=male"] * 501), "_count=abc", "_count=-1",
-    "_count=9999999999", "_sort=nonsense", "_include=nonsense", "_include=*", "birthdate=nonsense", "birthdate=2024-13-45",
-    "_total=x", "_summary=text", "_elements=id", "_cursor=", "_cursor=%00", "_cursor=a&_cursor=b", "_id:exact=x", "foo=1",
+    "_count=9999999999", "_sort=nonsense", "_include=nonsense", "birthdate=nonsense", "birthdate=2024-13-45",
+    "_total=x", "_summary=x", "_cursor=", "_cursor=%00", "_cursor=a&_cursor=b", "_id:exact=x", "foo=1",
     "family:nonsense=x", "gender=", "birthdate=gt", "name:missing=maybe", "_id=", "_sort=a,b", "gender=,,", "gender=a,,b",
     "birthdate=1e400", "birthdate=99999-01-01", "subject=x", "organization.name.x=1", "_has:x=1", "_revinclude=x", "$where=1",
 ]  # fmt: skip
@@ -394,7 +405,7 @@ def test_a_name_is_never_a_path_or_an_operator(doctor: httpx.Client) -> None:
 
 def test_a_huge_query_is_refused_as_too_costly(doctor: httpx.Client) -> None:
     answer = doctor.get("Patient", params={"_id": ",".join(f"p{n}" for n in range(1001))})
-    refused(answer, 422, "too-costly")
+    refused(answer, 400, "too-costly")
 
 
 def test_lenient_handling_leaves_out_what_is_unknown_and_says_so(doctor: httpx.Client) -> None:

@@ -31,6 +31,8 @@ def test_plain_narratives_pass(inner: str) -> None:
             "<?php x ?>", '<x:script xmlns:x="u">x</x:script>',
         ]),
         '<!DOCTYPE a [<!ENTITY b "c">]><div>&b;</div>',
+        # What would not be the div of an XML resource any more.
+        '<?xml version="1.0"?><div>x</div>', "<!-- x --><div>x</div>", '<div xmlns="http://hl7.org/fhir">x</div>',
     ],
 )  # fmt: skip
 def test_active_or_broken_narratives_are_refused(value: object) -> None:

@@ -175,6 +175,24 @@ BAD: list[tuple[Any, str, str | None]] = [
     ({**PATIENT, "contained": [{"resourceType": "Foo"}]}, "structure", "Patient.contained[0]"),
     ({**PATIENT, "contained": [{"resourceType": "Meta"}]}, "structure", "Patient.contained[0]"),
     ({**PATIENT, "contained": [{"id": "x"}]}, "structure", "Patient.contained[0]"),
+    # Types that are not served: as R4 has them, not as R4B does.
+    ({**PATIENT, "contained": [{"resourceType": "Citation", "id": "x"}]}, "structure", "Patient.contained[0]"),
+    ({**PATIENT, "contained": [{"resourceType": "Evidence", "foo": 1}]}, "structure", "Patient.contained[0].foo"),
+    (
+        {**PATIENT, "contained": [{"resourceType": "PlanDefinition", "action": [{"prefix": 1}]}]},
+        "value",
+        "Patient.contained[0].action[0].prefix",
+    ),
+    (
+        {**PATIENT, "contained": [{"resourceType": "ActivityDefinition", "subjectCanonical": "http://x"}]},
+        "structure",
+        "Patient.contained[0].subjectCanonical",
+    ),
+    (
+        {**PATIENT, "contained": [{"resourceType": "PlanDefinition", "status": "x"}]},
+        "code-invalid",
+        "Patient.contained[0].status",
+    ),
     ({**PATIENT, "contained": [{**PATIENT, "contained": [PATIENT]}]}, "invariant", "Patient.contained[0].contained"),
     (
         {**PATIENT, "contained": [{**PATIENT, "meta": {"security": [{"code": "R"}]}}]},
@@ -207,6 +225,18 @@ def test_what_does_not_fit_is_refused_with_its_place(resource: Any, code: str, w
         {"resourceType": "Patient", "_gender": {"extension": [ABSENT]}},
         {**PATIENT, "_birthDate": {"id": "x"}},
         {**PATIENT, "birthDate": "1980"},
+        {**PATIENT, "contained": [{"resourceType": "MedicinalProductPharmaceutical", "id": "x"}]},
+        {
+            **PATIENT,
+            "contained": [
+                {
+                    "resourceType": "PlanDefinition",
+                    "name": "x",
+                    "_name": {"id": "n"},
+                    "action": [{"action": [{"textEquivalent": "x"}], "timingAge": {"value": 1}}],
+                }
+            ],
+        },
         {**PATIENT, "deceasedDateTime": "2020-06-30T23:59:60.000+08:00"},
         {**PATIENT, "contained": [{"resourceType": "Organization", "id": "o", "name": "医院\u3000内科"}]},
         {**OBSERVATION, "valueQuantity": parse(b'{"value": 1.50}')},
