@@ -13,7 +13,7 @@ from fhir_server.store.commit import Committer, Unit
 from fhir_server.store.ids import new_id
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.resources import sealed
-from fhir_server.store.shadow import Shadows
+from fhir_server.store.shadow import Document, Shadows
 
 OWNER = Owner(None, "audit")
 # The elements in which events of one kind differ.
@@ -64,10 +64,23 @@ class AuditLog:
             shared = self._shared[kind] = self._shadows.index(same)
         differing = {name: event[name] for name in ("resourceType", *VARYING) if name in event}
         own = self._shadows.index(differing)
-        return {**own, **{field: sorted({*shared[field], *own[field]}) for field in ("ix", "has")}}
+        # Only the time of an event has a range and a sort value, and it differs.
+        return {**own, **{field: sorted({*shared[field], *own[field]}) for field in ("ix", "has")}, **_led(shared, own)}
+
+    def refiled(self, type: str, document: Document, event: dict[str, Any]) -> Document:
+        """Return a stored event filed anew: sealed as it is."""
+        kept = {key: document[key] for key in ("_id", "v", "at", "org", "w", "k", "body")}
+        return {**kept, **self._shadows.index(event)}
 
     async def record(self, happening: Happening, requester: Requester | None, *, at: int) -> None:
         """Store the AuditEvent of what happened; return when it is durable."""
         unit = Unit()
         await self.add(happening, requester, unit, at=at)
         await self._committer.commit(unit)
+
+
+def _led(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the field of what both parts lead to, if they lead anywhere."""
+    first, second = shared.get("to", {}), own.get("to", {})
+    joined = {code: [*first.get(code, ()), *second.get(code, ())] for code in {**first, **second}}
+    return {"to": {code: sorted(set(led)) for code, led in joined.items()}} if joined else {}

@@ -15,6 +15,7 @@ from typing import Any
 
 from fhir_server.definitions.make_elements import code_systems, compare, elements
 from fhir_server.definitions.make_search import compartments, search_parameters
+from fhir_server.definitions.make_summary import summary
 
 Json = dict[str, Any]
 
@@ -28,7 +29,7 @@ R4_FILES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the four tables; print what was left out and why. Returns the exit status."""
+    """Write the tables; print what was left out and why. Returns the exit status."""
     asked = _arguments().parse_args(arguments)
     r4 = [entry["resource"] for name in R4_FILES for entry in _read(asked.r4 / name)["entry"]]
     r4b = [_read(path) for path in sorted(asked.r4b.glob("StructureDefinition-*.json"))]
@@ -44,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fhir_server.definitions.make",
-        description="Write types.json, elements.json, search_parameters.json and compartments.json from the files "
-        "that HL7 publishes. The output depends on the input alone, so a second run changes nothing.",
+        description="Write types.json, elements.json, summary.json, search_parameters.json and compartments.json from "
+        "the files that HL7 publishes. The output depends on the input alone, so a second run changes nothing.",
         epilog="R4: https://hl7.org/fhir/R4/definitions.json.zip. "
         "R4B: `npm pack hl7.fhir.r4b.core@4.3.0`, then `tar xf` the archive: the folder is called package.",
     )
@@ -81,7 +82,8 @@ def tables(r4: Iterable[Json], r4b: Iterable[Json]) -> dict[str, str]:
     parameters = list(search_parameters(of("SearchParameter"), structures, served))
     return {
         "types.json": _types_file(served, unserved),
-        "elements.json": _object(elements(structures, served, systems)),
+        "elements.json": _object(elements(structures, [*served, *unserved], systems)),
+        "summary.json": _object(summary(structures, [*served, *unserved])),
         "search_parameters.json": _array(parameters),
         "compartments.json": _array(compartments(of("CompartmentDefinition"), parameters, served)),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+ANY_TYPE = "Resource"  # base of the search parameters that every resource has
 EVERY_TYPE = "*"  # in search_parameters.json: a reference to any served type
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -54,20 +55,35 @@ class SearchParameter:
     targets: tuple[str, ...]
     components: tuple[Component, ...]
     url: str
+    building: bool = False  # the stored records are still being filed under it
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The definitions. All mappings are read-only."""
+    """The definitions. All mappings are read-only.
+
+    filing: counts up when resources are filed differently, which a search parameter outside R4 can bring about.
+    """
 
     types: frozenset[str]
     unserved: Mapping[str, str]
     _parameters: Mapping[str, Mapping[str, SearchParameter]]
     _compartments: Mapping[str, Mapping[str, tuple[str, ...]]]
     _elements: Mapping[str, Mapping[str, Element]]
+    filing: int = 0
+
+    def extended(self, custom: Iterable[SearchParameter], filing: int) -> Registry:
+        """Return the definitions with search parameters outside R4 besides, each of one base."""
+        made: dict[str, Mapping[str, SearchParameter]] = dict(self._parameters)
+        for each in custom:
+            made[each.base] = MappingProxyType({**made[each.base], each.code: each})
+        return replace(self, _parameters=MappingProxyType(made), filing=filing)
 
     def parameters(self, type: str) -> Mapping[str, SearchParameter]:
-        """Return the search parameters of a served type by code, those of every resource included."""
+        """Return the search parameters of a served type by code, those of every resource included.
+
+        type: "Resource" for those alone that every resource has.
+        """
         return self._parameters.get(type, _NOTHING)
 
     def compartment(self, code: str) -> Mapping[str, tuple[str, ...]]:
@@ -105,7 +121,7 @@ def _parameters(rows: Iterable[list[Any]], types: list[str]) -> Mapping[str, Map
     by_base: dict[str, dict[str, SearchParameter]] = {type: {} for type in types}
     everywhere: dict[str, SearchParameter] = {}
     for base, code, type, expression, url, targets, components in rows:
-        (everywhere if base == "Resource" else by_base[base])[code] = SearchParameter(
+        (everywhere if base == ANY_TYPE else by_base[base])[code] = SearchParameter(
             base=base,
             code=code,
             type=type,
@@ -114,7 +130,8 @@ def _parameters(rows: Iterable[list[Any]], types: list[str]) -> Mapping[str, Map
             components=tuple(Component(*part) for part in components),
             url=url,
         )
-    return MappingProxyType({type: MappingProxyType(everywhere | own) for type, own in by_base.items()})
+    each = {type: MappingProxyType(everywhere | own) for type, own in by_base.items()}
+    return MappingProxyType({ANY_TYPE: MappingProxyType(everywhere), **each})
 
 
 def _compartments(rows: Iterable[tuple[str, str, list[str]]]) -> Mapping[str, Mapping[str, tuple[str, ...]]]:

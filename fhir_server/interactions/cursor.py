@@ -24,47 +24,74 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """After which row a page begins: its sort value (None if it has none, or nothing is sorted by) and its id."""
+    """After which row a page begins: its values for the sort keys (None where it has none), its type and its id."""
 
-    value: float | None
+    values: tuple[float | str | None, ...]
+    type: str
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A search and where in it to go on; after is None for its first page."""
+    """A search and where in it to go on; after is None for its first page.
 
-    type: str
+    place: the path that is searched, below the base: "Observation", "" (the whole system), "Patient/1/Observation".
+    """
+
+    place: str
     query: Pairs
     after: Position | None
 
 
 def sealed_cursor(key: bytes, requester: Requester, cursor: Cursor) -> str:
     """Return the text of a cursor that only this requester, with these rights and this purpose, can use."""
-    after = cursor.after
-    held: dict[str, Any] = {"t": cursor.type, "q": cursor.query}
-    if after:
-        # JSON has no infinity; an open beginning of time is told apart from no value by its name.
-        value = str(after.value) if after.value is not None and math.isinf(after.value) else after.value
-        held["a"] = [value, after.id]
+    held: dict[str, Any] = {"t": cursor.place, "q": cursor.query}
+    if after := cursor.after:
+        held["a"] = [list(map(_written, after.values)), after.type, after.id]
+    return _sealed(key, requester, held)
+
+
+def opened_cursor(key: bytes, requester: Requester, place: str, text: str) -> Cursor:
+    """Return the cursor of a page link.
+
+    Raises InvalidSearchValue, the same for a damaged, a foreign and an invented one.
+    """
+    held = _opened(key, requester, place, text)
+    after = None
+    if "a" in held:
+        values, type, id = held["a"]
+        after = Position(tuple(map(_read, values)), type, id)
+    return Cursor(place, tuple((name, text) for name, text in held["q"]), after)
+
+
+def _written(value: float | str | None) -> Any:
+    """Return a sort value as JSON has it. It has no infinity, which stands for a time without a beginning."""
+    return [str(value)] if isinstance(value, float) and math.isinf(value) else value
+
+
+def _read(value: Any) -> float | str | None:
+    found: float | str | None = float(value[0]) if isinstance(value, list) else value
+    return found
+
+
+def _sealed(key: bytes, requester: Requester, held: dict[str, Any]) -> str:
+    """Return a page link's text that only this requester can use. held: JSON; its "t" says where the link belongs."""
     return base64.urlsafe_b64encode(seal(key, orjson.dumps(held), _bound_to(requester))).decode().rstrip("=")
 
 
-def opened_cursor(key: bytes, requester: Requester, type: str, text: str) -> Cursor:
-    """Return the cursor of a page link.
+def _opened(key: bytes, requester: Requester, place: str, text: str) -> dict[str, Any]:
+    """Return what a page link that belongs to a place holds.
 
     Raises InvalidSearchValue, the same for a damaged, a foreign and an invented one.
     """
     try:
         sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        held = orjson.loads(unseal(key, sealed, _bound_to(requester)))
+        held: dict[str, Any] = orjson.loads(unseal(key, sealed, _bound_to(requester)))
     except (Unsealable, binascii.Error, ValueError):
         held = {}
-    if held.get("t") != type:
+    if held.get("t") != place:
         raise InvalidSearchValue("The page link is not valid here: search again from the first page.")
-    after = held.get("a")
-    value = float(after[0]) if after and isinstance(after[0], str) else after[0] if after else None
-    return Cursor(type, tuple((name, text) for name, text in held["q"]), Position(value, after[1]) if after else None)
+    return held
 
 
 def _bound_to(requester: Requester) -> bytes:

@@ -1,27 +1,35 @@
-"""GET [base]/[type]?… and POST [base]/[type]/_search — FHIR R4 RESTful API, "search"."""
+"""GET [base]/[type]?…, GET [base]?…, GET [base]/Patient/[id]/[type]?… and POST …/_search — FHIR R4 RESTful API, "search"."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlencode
 
-from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
-from fhir_server.errors import InvalidSearchValue, TooCostly
-from fhir_server.fhir_json import dump, parse
-from fhir_server.interactions.bundles import entry
-from fhir_server.interactions.call import Answer, Call, Services, counted, disclosed, gate_for, outcome, serves
-from fhir_server.interactions.cursor import Cursor, Pairs, Position, opened_cursor, sealed_cursor
-from fhir_server.interactions.finding import BY_ID, Page, count, page, resolved
+from fhir_server.auth.policy import CONTEXTS
+from fhir_server.auth.requester import ID
+from fhir_server.auth.scopes import Reach
+from fhir_server.definitions.registry import ANY_TYPE
+from fhir_server.errors import Absent, Forbidden, UnsupportedParameter
+from fhir_server.interactions.bundles import entry, searchset, warning
+from fhir_server.interactions.call import Answer, Call, Services, counted, gate_for, joined, serves
+from fhir_server.interactions.compartments import compartment_clause
+from fhir_server.interactions.containing import page_of_contained
+from fhir_server.interactions.cursor import Pairs, Position
+from fhir_server.interactions.explaining import explanation
+from fhir_server.interactions.finding import count_of_types, page_of_types
+from fhir_server.interactions.includes import LOG, included
 from fhir_server.interactions.notice import record
-from fhir_server.search.asked import Asked, Include
-from fhir_server.search.parse import parse as parse_query
-from fhir_server.store.resources import Document
-
-CURSOR = "_cursor"
-MOST_INCLUDED = 1_000
+from fhir_server.interactions.opening import Opened, opened_rows, shown
+from fhir_server.interactions.query import Query, begun, read_query, types_named
+from fhir_server.interactions.resolving import resolved
+from fhir_server.interactions.shaping import shaped
+from fhir_server.interactions.together import all_of
+from fhir_server.interactions.wanted import Wanted
+from fhir_server.search.ast import both
+from fhir_server.search.subset import Shape
 
 
 async def search_type(use: Services, call: Call, type: str, pairs: Pairs, *, posted: bool = False) -> Answer:
@@ -30,133 +38,155 @@ async def search_type(use: Services, call: Call, type: str, pairs: Pairs, *, pos
     posted: the query came in a body, so it is kept out of the links, which end up in logs.
     """
     serves(use, type)
+    return await _search_one(use, call, type, type, pairs, posted=posted)
+
+
+async def search_system(use: Services, call: Call, pairs: Pairs, *, posted: bool = False) -> Answer:
+    """Return a searchset Bundle of resources of the types that _type names, without it of all that the token allows."""
+    return await _search_types(use, call, "search-system", "", use.registry.types, pairs, posted=posted)
+
+
+async def search_compartment(
+    use: Services, call: Call, within: tuple[str, str], type: str, pairs: Pairs, *, posted: bool = False
+) -> Answer:
+    """Return a searchset Bundle of what is in a compartment. type: "*" for all types that can be in it.
+
+    The compartment of a resource that is absent or hidden is searched like any other.
+    """
+    compartment, id = within
+    members = {*use.registry.compartment(compartment), compartment}
+    if len(members) == 1 or not ID.fullmatch(id):
+        raise Absent("There is no such compartment.")
+    path = f"{compartment}/{id}/{type}"
+    if type == "*":
+        return await _search_types(use, call, "search-type", path, members, pairs, posted=posted, within=within)
+    if type not in members:
+        raise Absent("Resources of this type are never in this compartment.")
+    return await _search_one(use, call, path, type, pairs, posted=posted, within=within)
+
+
+async def _search_one(
+    use: Services,
+    call: Call,
+    path: str,
+    type: str,
+    pairs: Pairs,
+    *,
+    posted: bool,
+    within: tuple[str, str] | None = None,
+) -> Answer:
+    """Search one type. path: what is searched, below the base. within: the compartment."""
     gate = gate_for(use, call, type, "s")
-    query, after = _begun(use, call, type, pairs)
-    posted = posted or query != pairs
-    asked = parse_query(
-        use.registry,
-        type,
-        query,
-        lenient=call.lenient,
-        zone=use.zone,
-        now=gate.now,
-        base_url=call.base,
-    )
-    wanted = await resolved(use, type, asked.clause, gate)
-    told = urlencode(asked.used)
-    links = [{"relation": "self", "url": _self_link(use, call, asked, after if posted else None, posted=posted)}]
-    if asked.summary == "count" or asked.count == 0:
-        total, concerned = await count(use, wanted, gate)
-        await record(use, call, counted(call, gate, total, concerned, f"{type}?{told}"))
-        return Answer(200, _bundle(total, links, []))
-    size = min(asked.count or use.settings.page_size, use.settings.max_page_size)
-    sort = asked.sort[0] if asked.sort else BY_ID
-    found = await page(use, wanted, gate, sort=sort, after=after, size=size, counted=asked.total != "none")
-    if found.next:
-        links.append({"relation": "next", "url": _cursor_link(use, call, asked, found.next)})
-    return await _answer(use, call, asked, found, links, gate, f"{type}?{told}")
+    query, after = begun(use, call, path, pairs)
+    search = Query("search-type", path, (type,), (type,), posted or query != pairs)
+    asked = read_query(use, call, search, query, gate.now)
+    wanted = await _resolved(use, asked, gate, within)
+    return await _answer(use, call, asked, wanted, gate, after)
 
 
-def _begun(use: Services, call: Call, type: str, pairs: Pairs) -> tuple[Pairs, Position | None]:
-    """Return the query and where to begin: as asked, or as the cursor of a page link says."""
-    cursors = [value for name, value in pairs if name == CURSOR]
-    if not cursors:
-        return pairs, None
-    if len(pairs) > 1:
-        raise InvalidSearchValue("A page link stands alone: follow it as it is.")
-    cursor = opened_cursor(use.cursor_key, call.requester, type, cursors[0])
-    return cursor.query, cursor.after
+async def _search_types(
+    use: Services,
+    call: Call,
+    interaction: str,
+    path: str,
+    known: Iterable[str],
+    pairs: Pairs,
+    *,
+    posted: bool,
+    within: tuple[str, str] | None = None,
+) -> Answer:
+    """Search several types together. known: those that can be asked for here.
+
+    The log is no record: it is searched together with others only where _type names it.
+    """
+    query, after = begun(use, call, path, pairs)
+    named = types_named(known, query)
+    reach, contexts = call.requester.scopes.reach, CONTEXTS[call.requester.role]
+    meant = named or sorted({*known} - LOG)
+    allowed = [type for type in meant if reach(type, "s", contexts) is not Reach.NONE]
+    if len(allowed) < len(named) or not allowed:
+        raise Forbidden("The token's scopes do not allow this interaction (s) on these types.")
+    gate = use.gatekeeper.gate(call.requester, "s")
+    gate.begin()
+    stored = await use.resources.stored()
+    types = tuple(type for type in sorted(allowed) if type in stored)
+    search = Query(interaction, path, types, named or (ANY_TYPE,), posted or query != pairs)
+    asked = read_query(use, call, search, query, gate.now, typed=True)
+    wanted = await _resolved(use, asked, gate, within)
+    return await _answer(use, call, asked, wanted, gate, after)
+
+
+async def _resolved(use: Services, asked: Query, gate: RequestGate, within: tuple[str, str] | None) -> list[Wanted]:
+    async def one(type: str) -> Wanted:
+        clause = asked.clauses[type]
+        if within:
+            clause = both((clause, await compartment_clause(use, type, within, gate)))
+        return await resolved(use, type, clause, gate)
+
+    return await all_of(map(one, asked.types))
 
 
 async def _answer(
-    use: Services, call: Call, asked: Asked, found: Page, links: list[dict[str, str]], gate: RequestGate, query: str
+    use: Services, call: Call, query: Query, wanted: Sequence[Wanted], gate: RequestGate, after: Position | None
 ) -> Answer:
-    bodies = await use.resources.opened(asked.type, found.rows)
-    entries = [
-        entry(call.base, asked.type, row["_id"], body, "match") for row, body in zip(found.rows, bodies, strict=True)
-    ]
-    happening = disclosed("search-type", asked.type, found.rows, gate, query=query)
+    asked = query.asked
+    told = f"{query.path}?{urlencode(query.used)}"
+    links = [{"relation": "self", "url": query.self_link(use, call, after)}]
+    if asked.contained and (query.interaction != "search-type" or query.path not in query.types):
+        raise UnsupportedParameter("_contained is supported in the search of one type.")
+    if asked.summary == "count" or asked.count == 0:
+        total, concerned = await _counted(use, query, wanted, gate)
+        await record(use, call, replace(counted(call, gate, total, concerned, told), interaction=query.interaction))
+        return Answer(200, searchset(total, links, []))
+    found = await _found(use, query, wanted, gate, after)
+    if found.next:
+        links.append({"relation": "next", "url": query.link(use, call, found.next)})
+    happening = shown(query.interaction, found.rows, gate, query=told)
+    more: list[Opened] = []
     if asked.includes and found.rows:
-        more, happening = await _included(use, call, asked, found.rows, bodies, happening)
-        entries += more
+        more, records = await included(use, call, asked.includes, found.rows, query.interaction)
+        happening = joined(query.interaction, [happening, *records], query=told)
+    entries = [_entry(call, each, "match", asked.shape) for each in found.rows]
+    entries += [_entry(call, each, "include", asked.shape) for each in more]
     if asked.ignored:
-        entries.append(_warning(asked.ignored))
+        entries.append(warning(asked.ignored))
+    if query.explained:
+        entries.append(await explanation(use, wanted, gate, asked.sort))
     await record(use, call, happening)
-    return Answer(200, _bundle(found.total, links, entries))
+    return Answer(200, searchset(found.total, links, entries))
 
 
-async def _included(
-    use: Services, call: Call, asked: Asked, rows: Sequence[Document], bodies: Sequence[bytes], happening: Happening
-) -> tuple[list[dict[str, object]], Happening]:
-    """Return the entries of _include, each under the gate of a read, and the record with them added."""
-    gate = use.gatekeeper.gate(call.requester, "r")
-    matched = {f"{asked.type}/{row['_id']}" for row in rows}
-    resources = [parse(body) for body in bodies]
-    wanted = dict.fromkeys(
-        each for include in asked.includes for resource in resources for each in _references(use, include, resource)
-    )
-    if len(wanted) > MOST_INCLUDED:
-        raise TooCostly(f"The page leads to more than {MOST_INCLUDED} resources to include: ask for a smaller page.")
-    by_type: dict[str, list[str]] = {}
-    for each in wanted:
-        type, _, id = each.partition("/")
-        if each not in matched and type in use.registry.types:
-            by_type.setdefault(type, []).append(id)
-    entries: list[dict[str, object]] = []
-    for type, ids in by_type.items():
-        seen = await use.resources.many(type, ids, gate)
-        documents = list(seen.values())
-        opened = await use.resources.opened(type, documents)
-        entries += [
-            entry(call.base, type, document["_id"], body, "include")
-            for document, body in zip(documents, opened, strict=True)
-        ]
-        happening = _joined(happening, disclosed("search-type", type, documents, gate))
-    return entries, happening
+async def _counted(
+    use: Services, query: Query, wanted: Sequence[Wanted], gate: RequestGate
+) -> tuple[int, frozenset[str]]:
+    """Return how many are found, and the institutions that they belong to."""
+    if query.asked.contained:
+        rows, total, _ = await page_of_contained(use, query.asked, wanted[0], gate, after=None)
+        return total, frozenset(row.document["org"] for row in rows)
+    return await count_of_types(use, wanted, dict.fromkeys(query.types, gate))
 
 
-def _references(use: Services, include: Include, resource: dict[str, Any]) -> list[str]:
-    if resource["resourceType"] != include.type:
-        return []
-    found = use.projector.references(include.type, include.param, resource)
-    return [each for each in found if include.target in (None, each.partition("/")[0])]
+class _Found(NamedTuple):
+    """A page, opened; its total (None: left out), and where the next begins."""
+
+    rows: Sequence[Opened]
+    total: int | None
+    next: Position | None
 
 
-def _joined(one: Happening, other: Happening) -> Happening:
-    return replace(
-        one,
-        touched=one.touched + other.touched,
-        note=one.note or other.note,
-        notified=one.notified | other.notified,
-    )
+async def _found(
+    use: Services, query: Query, wanted: Sequence[Wanted], gate: RequestGate, after: Position | None
+) -> _Found:
+    asked = query.asked
+    size = min(asked.count or use.settings.page_size, use.settings.max_page_size)
+    if asked.contained:
+        return _Found(*await page_of_contained(use, asked, wanted[0], gate, after=after, size=size))
+    gates = dict.fromkeys(query.types, gate)
+    found = await page_of_types(use, wanted, gates, sort=asked.sort, after=after, size=size, total=asked.total)
+    rows = await opened_rows(use, ((row.type, row.document) for row in found.rows))
+    return _Found(rows, found.total, found.next)
 
 
-def _self_link(use: Services, call: Call, asked: Asked, after: Position | None, *, posted: bool) -> str:
-    if posted:
-        return _cursor_link(use, call, asked, after)
-    return f"{call.base}/{asked.type}" + (f"?{urlencode(asked.used)}" if asked.used else "")
-
-
-def _cursor_link(use: Services, call: Call, asked: Asked, after: Position | None) -> str:
-    cursor = sealed_cursor(use.cursor_key, call.requester, Cursor(asked.type, asked.used, after))
-    return f"{call.base}/{asked.type}?{CURSOR}={cursor}"
-
-
-def _warning(ignored: Sequence[str]) -> dict[str, object]:
-    said = [
-        {"severity": "warning", "code": "not-supported", "diagnostics": f"Ignored the parameter {name}."}
-        for name in ignored
-    ]
-    return {"resource": parse(outcome(*said)), "search": {"mode": "outcome"}}
-
-
-def _bundle(total: int | None, links: list[dict[str, str]], entries: list[Any]) -> bytes:
-    return dump(
-        {
-            "resourceType": "Bundle",
-            "type": "searchset",
-            **({} if total is None else {"total": total}),
-            "link": links,
-            **({"entry": entries} if entries else {}),
-        }
-    )
+def _entry(call: Call, row: Opened, mode: str, shape: Shape | None) -> dict[str, object]:
+    id = f"{row.document['_id']}#{row.fragment}" if row.fragment else row.document["_id"]
+    return entry(call.base, row.type, id, shaped(row.body, shape), mode)

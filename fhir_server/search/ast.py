@@ -11,13 +11,16 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Bound = Literal["lo", "hi"]
+Bound = Literal["lo", "hi", "lo2", "hi2"]
 Operator = Literal["lt", "lte", "gt", "gte"]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One end of a filed span against a value: dates in microseconds since 1970 UTC, numbers as doubles."""
+    """One end of a filed span against a value: dates in microseconds since 1970 UTC, numbers as doubles.
+
+    bound: lo2 and hi2 are the ends of a span's second stretch, where it has one.
+    """
 
     bound: Bound
     operator: Operator
@@ -88,6 +91,16 @@ class IdIn:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfIn:
+    """The resource is one of those whose keyed self terms these are; the planner makes it of a Has.
+
+    numbers: as `to` of the resources that refer to them has them (store/shadow.py).
+    """
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Updated:
     """The time of the last update, taken as a span of no length, passes the test."""
 
@@ -101,6 +114,50 @@ class Chain:
     param: str
     targets: tuple[str, ...]
     clause_by_target: tuple[tuple[str, Clause], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """A resource of `type`, on which the clause holds, refers to this one by its parameter (_has)."""
+
+    type: str
+    param: str
+    clause: Clause
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The resource stands in the List with this id, and is not marked there as deleted (_list)."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InValueSet:
+    """A coded value is a member of the value set: its canonical URL, or "ValueSet/id" (:in; :not-in within Not)."""
+
+    param: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subsumed:
+    """A coded value is the code or below it, or with `above`: the code or above it, in the code system's hierarchy."""
+
+    param: str
+    system: str
+    code: str
+    above: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A position lies within a great-circle distance of a point: degrees (WGS 84) and kilometres."""
+
+    param: str
+    latitude: float
+    longitude: float
+    kilometres: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +181,31 @@ class Not:
     part: Clause
 
 
-Clause = Filed | PersonReference | Text | InSpan | Missing | IdIn | Updated | Chain | And | Or | Not
+Clause = (
+    Filed
+    | PersonReference
+    | Text
+    | InSpan
+    | Missing
+    | IdIn
+    | SelfIn
+    | Updated
+    | Chain
+    | Has
+    | Listed
+    | InValueSet
+    | Subsumed
+    | Near
+    | And
+    | Or
+    | Not
+)
 
 
 def transform(clause: Clause, function: Callable[[Clause], Clause]) -> Clause:
     """Return the clause with `function` applied to every node, innermost first.
 
-    It does not enter the clauses of a Chain: those speak of other resources.
+    It does not enter the clauses of a Chain or a Has: those speak of other resources.
     """
     match clause:
         case And(parts) | Or(parts):
@@ -149,6 +224,18 @@ def needs_body(clause: Clause) -> bool:
             return any(needs_body(part) for part in parts)
         case Not(part):
             return needs_body(part)
+    return False
+
+
+def leads_elsewhere(clause: Clause) -> bool:
+    """Return whether something else than the resource has to be looked at, so that the planner has work with it."""
+    match clause:
+        case Chain() | Has() | Listed() | InValueSet() | Subsumed() | PersonReference():
+            return True
+        case And(parts) | Or(parts):
+            return any(leads_elsewhere(part) for part in parts)
+        case Not(part):
+            return leads_elsewhere(part)
     return False
 
 

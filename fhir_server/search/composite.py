@@ -1,8 +1,8 @@
 """Composite parameters (FHIR R4 Search, "composite"): parts that hold of one and the same element.
 
 An element is filed as one span for each value of its ranged part (date, number or quantity), or as one open span if
-no part is ranged. Its terms are those of the equality parts, each under `code$position`. Two ranged parts would
-need a span of two dimensions, which the index does not have.
+no part is ranged. Its terms are those of the equality parts, each under `code$position`. Where two parts are ranged,
+there is a span for each pair of their values, with the other part as its second stretch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from fhir_server.search import date, number, quantity, reference, string, token,
 from fhir_server.search.ast import Clause, InSpan, SpanTest
 from fhir_server.search.expression_routes import UnknownElement
 from fhir_server.search.expressions import Extractor, Typed, compile_expression
-from fhir_server.search.span import Here, Span
+from fhir_server.search.modifiers import refused
+from fhir_server.search.span import Here, Span, on_second
 from fhir_server.search.string import LONGEST
 from fhir_server.search.values import split, unescaped
 
@@ -36,6 +37,8 @@ RANGED: Mapping[str, Callable[[str, str, Any, Here], Iterator[Span]]] = {
     "quantity": quantity.spans,
 }
 
+MOST_RANGES = 2  # a span has a second stretch, and no third
+
 # R4 gives these two expressions in the wrong order: the part that is a reference has that of the code.
 CORRECTED = {"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship": ("target", "code")}
 
@@ -48,7 +51,7 @@ class Composite:
 
 
 def ranged_parts(parameter: SearchParameter) -> int:
-    """Return how many parts of a composite are ranges; more than one is not supported."""
+    """Return how many parts of a composite are ranges; no more than MOST_RANGES are supported."""
     return sum(part.type in RANGED for part in parameter.components)
 
 
@@ -99,16 +102,24 @@ def spans(parameter: SearchParameter, elements: Iterable[tuple[list[Typed], ...]
     """Yield the spans under which the elements of a composite are filed."""
     for values in elements:
         terms: list[str] = []
-        ranges: list[Span] | None = None
+        ranges: list[list[Span]] = []
         for position, (part, found) in enumerate(zip(parameter.components, values, strict=True)):
             start = head(parameter.code, position)
             if part.type in RANGED:
-                ranges = [span for type, value in found for span in RANGED[part.type](start, type, value, here)]
+                ranges.append([span for type, value in found for span in RANGED[part.type](start, type, value, here)])
             else:
                 forms = EQUALITY[part.type]
                 terms += [start + form for type, value in found for form in forms(type, value, here)]
-        for span in [Span(None, None)] if ranges is None else ranges:
-            yield Span(span.lo, span.hi, (*dict.fromkeys(terms), *span.terms))
+        yield from (_joined(terms, chosen) for chosen in product(*ranges))
+
+
+def _joined(terms: list[str], chosen: tuple[Span, ...]) -> Span:
+    """Return one span for the ranged parts of an element, in order, with the terms of all parts."""
+    first, second = [*chosen, None, None][:2]
+    every = tuple(dict.fromkeys([*terms, *(term for span in chosen for term in span.terms)]))
+    if first is None:
+        return Span(None, None, every)
+    return Span(first.lo, first.hi, every, (second.lo, second.hi) if second else first.second)
 
 
 # --- looked up -------------------------------------------------------------------------------------------------------
@@ -150,13 +161,16 @@ def span_tests(parameter: SearchParameter, asked: Composite) -> tuple[SpanTest, 
     """Return the tests of which a matching span passes one."""
     parts = list(enumerate(asked.parts))
     equal = [_term(head(parameter.code, at), question) for at, question in parts if not _is_range(question)]
-    ranged = [_range_tests(head(parameter.code, at), question) for at, question in parts if _is_range(question)]
+    alone = ranged_parts(parameter) == 1
+    ranged = [_range_tests(head(parameter.code, at), question, alone) for at, question in parts if _is_range(question)]
+    first, *second = ranged or [(SpanTest(()),)]
+    every = [first, *(map(on_second, tests) for tests in second)]
     return tuple(
         SpanTest(
             tuple(comparison for test in chosen for comparison in test.comparisons),
             (*equal, *(term for test in chosen for term in test.terms)),
         )
-        for chosen in product(*ranged)
+        for chosen in product(*every)
     )
 
 
@@ -164,13 +178,14 @@ def _is_range(question: Any) -> bool:
     return isinstance(question, date.Date | number.Number | quantity.Quantity)
 
 
-def _range_tests(start: str, question: Any) -> tuple[SpanTest, ...]:
+def _range_tests(start: str, question: Any, alone: bool) -> tuple[SpanTest, ...]:
+    """Return the tests of a ranged part. alone: a span's second stretch is not that of another part."""
     match question:
         case date.Date():
             return date.span_tests(question)
         case number.Number():
             return number.span_tests(question)
-    return quantity.span_tests(start, question)
+    return quantity.span_tests(start, question, converted=alone)
 
 
 def _term(start: str, question: Any) -> str:
@@ -187,6 +202,6 @@ def _term(start: str, question: Any) -> str:
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here, now: datetime) -> Clause:
     """Return the clause of one value."""
     if modifier:
-        raise UnsupportedParameter(f"The modifier of {parameter.code} is not supported: a composite takes :missing.")
+        raise refused(parameter)
     question = asked(parameter, text, here, now)
     return InSpan(parameter.code, span_tests(parameter, question), (question,))

@@ -14,15 +14,19 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.errors import InvalidSearchValue
 from fhir_server.search.ast import Clause, Comparison, InSpan, SpanTest
+from fhir_server.search.modifiers import refused
 from fhir_server.search.span import Here, Span
 from fhir_server.search.values import prefixed, unescaped
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# As R4 has dateTime, but that seconds, and the zone, may be left out. 60 is a leap second.
 _DATE = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::([0-5]\d|60)(?:\.(\d+))?)?"
+    r"(Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))?)?)?)?",
+    re.ASCII,
 )
 # Finer than a nanosecond is taken for a mistake.
 _TOO_FINE = re.compile(r"\.\d{10}", re.ASCII)
@@ -156,6 +160,6 @@ def span_tests(asked: Date, terms: tuple[str, ...] = ()) -> tuple[SpanTest, ...]
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here, now: datetime) -> Clause:
     """Return the clause of one value."""
     if modifier:
-        raise UnsupportedParameter(f"The modifier of {parameter.code} is not supported: a date takes :missing.")
+        raise refused(parameter)
     question = asked(parameter.code, text, here, now)
     return InSpan(parameter.code, span_tests(question), (question,))

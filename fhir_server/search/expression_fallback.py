@@ -20,42 +20,21 @@ def evaluated_by_fhirpathpy(expression: str, base: str) -> Callable[[Json, Json]
     expression fails on a resource (say, one item expected and many there), it has no value in that resource.
     base: a resource type; fhirpathpy knows no types below it. Raises NotSupported.
     """
-    import fhirpathpy  # here, since few installations need it
-    from fhirpathpy.models import models
+    from fhir_server.fhirpath import EvaluationFailed, InvalidExpression, compiled  # few installations need it
 
     try:
-        _check_syntax(expression)
-        compiled = fhirpathpy.compile(expression, models["r4"], {"returnRawData": True})
-        compiled({"resourceType": base}, {"resource": {"resourceType": base}})
-    except Exception as error:  # the library raises bare Exception for whatever it does not know
+        evaluated = compiled(expression)
+        evaluated({"resourceType": base})
+    except (InvalidExpression, EvaluationFailed) as error:
         raise NotSupported(f"{expression}: {error}") from error
 
     def evaluate(node: Json, resource: Json) -> list[Typed]:
         try:
-            return list(_typed(compiled(node, {"resource": resource})))
-        except Exception:
+            return list(_typed(evaluated(node, resource)))
+        except EvaluationFailed:
             return []
 
     return evaluate
-
-
-def _check_syntax(expression: str) -> None:
-    """Raise what is wrong with an expression: fhirpathpy itself reads as far as it can and drops the rest."""
-    from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
-    from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
-    from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
-    from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
-
-    class Strict(ErrorListener):  # type: ignore[misc]
-        def syntaxError(self, _parser: Any, _symbol: Any, line: int, column: int, message: str, _error: Any) -> None:
-            raise NotSupported(f"line {line}, column {column}: {message}")
-
-    lexer = FHIRPathLexer(InputStream(expression))
-    parser = FHIRPathParser(CommonTokenStream(lexer))
-    for part in (lexer, parser):
-        part.removeErrorListeners()
-        part.addErrorListener(Strict())
-    parser.entireExpression()  # type: ignore[no-untyped-call]
 
 
 def _typed(nodes: list[Any]) -> Iterator[Typed]:

@@ -10,14 +10,18 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from fhir_server.definitions.registry import Registry
+from fhir_server.search import fulltext
 from fhir_server.search.ast import (
     And,
     Chain,
     Clause,
     Filed,
+    Has,
     IdIn,
     InSpan,
+    Listed,
     Missing,
+    Near,
     Not,
     Or,
     PersonReference,
@@ -27,9 +31,13 @@ from fhir_server.search.ast import (
 from fhir_server.search.composite import RANGED, Composite, Elements
 from fhir_server.search.date import covered
 from fhir_server.search.expressions import Extractor, Typed, compile_expression
+from fhir_server.search.lists import listed
+from fhir_server.search.near import point
 from fhir_server.search.project import Projector
+from fhir_server.search.readable import Readable
 from fhir_server.search.reading import answers
 from fhir_server.search.span import Here, Span, passes
+from fhir_server.search.sphere import kilometres_between
 
 Resource = dict[str, Any]
 Follow = Callable[[str], Iterable[Resource]]
@@ -39,21 +47,29 @@ class Matches:
     """The oracle: `matches(clause, resource)`.
 
     zone, base_url: as for the Projector and parse. follow: from a relative reference to the resource it leads to,
-    if there is one; only chains need it.
+    if there is one; only chains and lists need it. every: from a type to all its resources; only _has needs it.
     """
 
     def __init__(
-        self, registry: Registry, *, zone: tzinfo, base_url: str | None = None, follow: Follow | None = None
+        self,
+        registry: Registry,
+        *,
+        zone: tzinfo,
+        base_url: str | None = None,
+        follow: Follow | None = None,
+        every: Follow | None = None,
     ) -> None:
         self._registry = registry
         self._here = Here(zone, base_url)
         self._projector = Projector(registry, zone=zone, base_url=base_url)
         self._follow = follow
+        self._every = every
+        self._readable = Readable(registry)
         self._extractors: dict[tuple[str, str], Extractor] = {}
         self._elements: dict[tuple[str, str], Elements] = {}
 
     def __call__(self, clause: Clause, resource: Resource) -> bool:
-        """Return whether the clause holds on the resource. Raises ValueError for a chain that cannot be followed."""
+        """Return whether the clause holds on the resource. Raises ValueError if it speaks of others, not given here."""
         match clause:
             case And(parts):
                 return all(self(part, resource) for part in parts)
@@ -71,8 +87,13 @@ class Matches:
                 return self._answered(param, (wanted,), resource)
             case Filed() | InSpan() | PersonReference():
                 return self._found(clause, resource)
-            case Chain():
-                return self._chained(clause, resource)
+            case Near():
+                return any(_is_near(clause, value) for _, value in self._values(clause.param, resource))
+            case Chain() | Listed():
+                return self._led(clause, resource)
+            case Has():
+                return self._pointed_to(clause, resource)
+        raise ValueError(f"{type(clause).__name__} cannot be decided on the resource alone")
 
     def _found(self, clause: Filed | InSpan | PersonReference, resource: Resource) -> bool:
         if clause.asked and self._answered(clause.param, clause.asked, resource):
@@ -94,6 +115,8 @@ class Matches:
         return any(
             self._composite(param, question, resource)
             if isinstance(question, Composite)
+            else fulltext.answers(question, self._readable, resource)
+            if isinstance(question, fulltext.Said)
             else any(answers(question, type, value, self._here) for type, value in self._values(param, resource))
             for question in questions
         )
@@ -138,16 +161,36 @@ class Matches:
             self._elements[key] = Elements(self._registry, key[0], self._registry.parameters(key[0])[param])
         return self._elements[key](resource)
 
-    def _chained(self, clause: Chain, resource: Resource) -> bool:
+    def _led(self, clause: Chain | Listed, resource: Resource) -> bool:
         if self._follow is None:
-            raise ValueError("a chain needs the resources that it leads to")
+            raise ValueError("a chain or a list needs the resources that it leads to")
+        type = resource["resourceType"]
+        if isinstance(clause, Listed):
+            return any(resource["id"] in listed(each, type, self._here) for each in self._follow(f"List/{clause.id}"))
         by_target = dict(clause.clause_by_target)
         return any(
             self(by_target[other["resourceType"]], other)
-            for reference in self._projector.references(resource["resourceType"], clause.param, resource)
+            for reference in self._projector.references(type, clause.param, resource)
             for other in self._follow(reference)
             if other["resourceType"] in by_target
         )
+
+    def _pointed_to(self, clause: Has, resource: Resource) -> bool:
+        if self._every is None:
+            raise ValueError("_has needs the resources that may refer to this one")
+        sought = f"{resource['resourceType']}/{resource['id']}"
+        return any(
+            sought in self._projector.references(clause.type, clause.param, other) and self(clause.clause, other)
+            for other in self._every(clause.type)
+        )
+
+
+def _is_near(asked: Near, position: Resource) -> bool:
+    found = point(position)
+    if found is None:
+        return False
+    longitude, latitude = found
+    return kilometres_between(asked.latitude, asked.longitude, latitude, longitude) <= asked.kilometres
 
 
 def _updated(resource: Resource) -> Span:

@@ -14,17 +14,24 @@ from fhir_server.search.ast import (
     Chain,
     Clause,
     Filed,
+    Has,
     IdIn,
     InSpan,
+    InValueSet,
+    Listed,
     Missing,
+    Near,
     Not,
     Or,
     PersonReference,
+    SelfIn,
     SpanTest,
+    Subsumed,
     Text,
     Updated,
     needs_body,
 )
+from fhir_server.search.sphere import EARTH_RADIUS
 from fhir_server.search.values import presence
 
 Filter = dict[str, Any]
@@ -38,7 +45,7 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
 
     A clause that needs bodies (`needs_body`) gets a filter that lets through every match, and others as well.
     keyed: from an index term to the number that stands for it in `ix`.
-    Raises ValueError for a Chain or PersonReference: the planner has to replace these first.
+    Raises ValueError for what the planner has to replace first: a Chain, a PersonReference and the like.
     """
     match clause:
         case Text(param, terms, _) if terms == (presence(param),):
@@ -51,6 +58,8 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
             return {f"r.{param}": {"$exists": False}} if ranged else {"has": {"$ne": keyed(presence(param))}}
         case IdIn(ids):
             return {"_id": {"$in": list(ids)}}
+        case SelfIn(numbers):
+            return {"ix": {"$in": list(numbers)}}
         case Updated(test):
             return {"$and": [{"at": {f"${c.operator}": c.value}} for c in test.comparisons]}
         case And(parts):
@@ -59,8 +68,12 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
             return _any(to_filter(part, keyed) for part in parts)
         case Not(part):
             return {} if needs_body(part) else {"$nor": [to_filter(part, keyed)]}
-        case Chain() | PersonReference():
-            raise ValueError("chains and persons are resolved before a filter is made")
+        case Near(param, latitude, longitude, kilometres):
+            # A point of the index is [longitude, latitude]; the radius is an angle.
+            circle = [[longitude, latitude], kilometres / EARTH_RADIUS]
+            return {f"g.{param}": {"$geoWithin": {"$centerSphere": circle}}}
+        case Chain() | Has() | Listed() | InValueSet() | Subsumed() | PersonReference():
+            raise ValueError(f"{type(clause).__name__} is resolved before a filter is made")
     assert_never(clause)
 
 

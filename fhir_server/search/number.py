@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.errors import InvalidSearchValue
 from fhir_server.search.ast import Clause, Comparison, InSpan, SpanTest
+from fhir_server.search.modifiers import refused
 from fhir_server.search.span import Here, Span
 from fhir_server.search.values import prefixed, unescaped
 
@@ -50,6 +52,16 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def double(number: Decimal, scale: Fraction | None = None) -> float:
+    """Return a number as the double nearest to it, multiplied by the scale before it is rounded; infinity beyond doubles."""
+    if scale is None:
+        return float(number)
+    try:
+        return float(Fraction(number) * scale)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
 def spans(head: str, type: str, value: Any, here: Here) -> Iterator[Span]:
     """Yield the number itself, as a span of no length."""
     number = finite(value)
@@ -68,11 +80,16 @@ def asked(code: str, text: str) -> Number:
     return Number(prefix, value, Decimal(5).scaleb(exponent - 1 if exponent <= 0 else exponent - 2))
 
 
-def span_tests(asked: Number, terms: tuple[str, ...] = ()) -> tuple[SpanTest, ...]:
-    """Return the tests of which a matching span passes one (R4 Search, "number" and "Prefixes")."""
-    low, high = (float(bound) for bound in asked.rounding())
-    exact = float(asked.value)
-    least, most = (float(bound) for bound in asked.vicinity())
+def span_tests(asked: Number, terms: tuple[str, ...] = (), scale: Fraction | None = None) -> tuple[SpanTest, ...]:
+    """Return the tests of which a matching span passes one (R4 Search, "number" and "Prefixes").
+
+    scale: what all numbers are multiplied by.
+    """
+    low, high = (double(bound, scale) for bound in asked.rounding())
+    exact = double(asked.value, scale)
+    # With more digits than a double has, the bounds fall together: the number itself stays between them.
+    low, high = min(low, exact), max(high, math.nextafter(exact, math.inf))
+    least, most = (double(bound, scale) for bound in asked.vicinity())
     meant: dict[str, tuple[tuple[Comparison, ...], ...]] = {
         "eq": ((Comparison("lo", "gte", low), Comparison("hi", "lt", high)),),
         "ne": ((Comparison("lo", "lt", low),), (Comparison("hi", "gte", high),)),
@@ -90,6 +107,6 @@ def span_tests(asked: Number, terms: tuple[str, ...] = ()) -> tuple[SpanTest, ..
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here) -> Clause:
     """Return the clause of one value."""
     if modifier:
-        raise UnsupportedParameter(f"The modifier of {parameter.code} is not supported: a number takes :missing.")
+        raise refused(parameter)
     question = asked(parameter.code, unescaped(text))
     return InSpan(parameter.code, span_tests(question), (question,))

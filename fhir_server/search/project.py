@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
 from fhir_server.definitions.registry import Registry, SearchParameter
-from fhir_server.search import composite, reference, string, token, uri
-from fhir_server.search.composite import RANGED, Elements, Forms
-from fhir_server.search.expressions import Extraction, compile_all
+from fhir_server.search import composite, fulltext, names, near, phonetic, pinyin, reference, string, token, uri
+from fhir_server.search.composite import EQUALITY, RANGED, Elements, Forms
+from fhir_server.search.expressions import Extraction, Typed, compile_all
+from fhir_server.search.near import Point
+from fhir_server.search.readable import Readable
 from fhir_server.search.span import Here, Span
-from fhir_server.search.support import OUTSIDE, ranged, unsupported
+from fhir_server.search.support import OUTSIDE, unsupported
 from fhir_server.search.values import presence
 
 __all__ = ["Projection", "Projector", "Span"]
@@ -27,12 +29,16 @@ class Projection:
     """What one resource is filed under.
 
     terms: `code|form` in plain text (the store keys them). ranges: by date, number, quantity or composite parameter.
-    sort: the earliest time of each date parameter, in microseconds since 1970 UTC; -inf where it has no beginning.
+    sort: the lowest value of each date (microseconds since 1970 UTC), number and quantity parameter; -inf where a time
+    has no beginning. links: by reference parameter, the resources of this server that it leads to ("Patient/1").
+    points: by parameter, positions as (longitude, latitude).
     """
 
     terms: frozenset[str]
     ranges: Mapping[str, tuple[Span, ...]]
     sort: Mapping[str, float]
+    links: Mapping[str, tuple[str, ...]]
+    points: Mapping[str, tuple[Point, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,28 @@ class _Plan:
     forms: Mapping[str, Forms]
     spans: Mapping[str, Spans]
     dates: frozenset[str]
+    references: frozenset[str]
+    positions: frozenset[str]
     composites: tuple[Elements, ...]
+
+
+@dataclass(slots=True)
+class _Filing:
+    """What one resource is filed under, as far as it has been gathered."""
+
+    terms: set[str] = field(default_factory=set)
+    ranges: dict[str, tuple[Span, ...]] = field(default_factory=dict)
+    links: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    points: dict[str, tuple[Point, ...]] = field(default_factory=dict)
+    _known: dict[tuple[str, int, Forms], list[str]] = field(default_factory=dict)
+
+    def forms(self, forms: Forms, type: str, value: Any, here: Here) -> list[str]:
+        """Return the forms of a value; parameters that share an element share its forms as well."""
+        key = (type, id(value), forms)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = list(forms(type, value, here))
+        return found
 
 
 class Projector:
@@ -52,40 +79,66 @@ class Projector:
     def __init__(self, registry: Registry, *, zone: tzinfo, base_url: str | None = None) -> None:
         self._registry = registry
         self._here = Here(zone, base_url)
+        self._readable = Readable(registry)
+        pinyin.prepare()
         self._plans: dict[str, _Plan] = {}
 
     def __call__(self, resource: Resource) -> Projection:
         """Return what a resource is filed under."""
-        plan, here = self._plan(resource["resourceType"]), self._here
-        terms: set[str] = set()
-        spans: dict[str, tuple[Span, ...]] = {}
-        # Parameters that share an element share its forms as well.
-        known: dict[tuple[str, int, Forms], list[str]] = {}
+        plan, filing = self._plan(resource["resourceType"]), _Filing()
         for code, pairs in plan.values(resource).items():
-            if (forms := plan.forms.get(code)) is not None:
-                terms.add(presence(code))
-                for type, value in pairs:
-                    key = (type, id(value), forms)
-                    found = known.get(key)
-                    if found is None:
-                        found = known[key] = list(forms(type, value, here))
-                    terms.update([code + form for form in found])
-            elif (make := plan.spans.get(code)) is not None:
-                filed = [span for type, value in pairs for span in make(code, type, value, here)]
-                if filed:
-                    spans[code] = tuple(filed)
+            self._file(plan, code, pairs, filing)
         for elements in plan.composites:
-            if made := tuple(composite.spans(elements.parameter, elements(resource), here)):
-                spans[elements.parameter.code] = made
-        sort = {code: _earliest(filed) for code, filed in spans.items() if code in plan.dates}
-        return Projection(frozenset(terms), spans, sort)
+            if made := tuple(composite.spans(elements.parameter, elements(resource), self._here)):
+                filing.ranges[elements.parameter.code] = made
+        if resource["resourceType"] not in fulltext.UNFILED:
+            filing.terms.update(fulltext.filed_under(self._readable, resource))
+        sort = dict(_lowest(filing.ranges, plan))
+        return Projection(frozenset(filing.terms), filing.ranges, sort, filing.links, filing.points)
+
+    def _file(self, plan: _Plan, code: str, pairs: list[Typed], filing: _Filing) -> None:
+        """File the values of one parameter; composites are filed apart."""
+        if (forms := plan.forms.get(code)) is not None:
+            filing.terms.add(presence(code))
+            for type, value in pairs:
+                filing.terms.update([code + form for form in filing.forms(forms, type, value, self._here)])
+            if code in plan.references and (led := self._led_to(pairs)):
+                filing.links[code] = led
+        elif (make := plan.spans.get(code)) is not None:
+            if spans := tuple(span for type, value in pairs for span in make(code, type, value, self._here)):
+                filing.ranges[code] = spans
+        elif code in plan.positions:
+            filing.terms.add(presence(code))
+            filing.points[code] = tuple(point for _, value in pairs if (point := near.point(value)))
 
     def references(self, type: str, param: str, resource: Resource) -> list[str]:
         """Return the relative references ("Patient/1") that a reference parameter finds, without versions."""
-        found = self._plan(type).values(resource).get(param, ())
-        targets = (reference.target(kind, value, self._here) for kind, value in found)
-        locals = [f"{target.type}/{target.id}" for target in targets if isinstance(target, reference.Local)]
-        return list(dict.fromkeys(locals))
+        return list(self._led_to(self._plan(type).values(resource).get(param, ())))
+
+    def links(self, resource: Resource) -> dict[str, tuple[str, ...]]:
+        """Return, by reference parameter, what each that is present finds, as `references` does."""
+        plan = self._plan(resource["resourceType"])
+        found = (
+            (code, self._led_to(pairs)) for code, pairs in plan.values(resource).items() if code in plan.references
+        )
+        return {code: led for code, led in found if led}
+
+    def canonicals(self, resource: Resource) -> dict[str, tuple[str, ...]]:
+        """Return, by reference parameter, the canonical URLs that it finds, with their versions if they name any."""
+        plan = self._plan(resource["resourceType"])
+        found: dict[str, tuple[str, ...]] = {}
+        for code in plan.references & (values := plan.values(resource)).keys():
+            targets = (
+                reference.target(type, value, self._here) for type, value in values[code] if isinstance(value, str)
+            )
+            if urls := tuple(dict.fromkeys(each.text for each in targets if isinstance(each, reference.Url))):
+                found[code] = urls
+        return found
+
+    def _led_to(self, pairs: Iterable[Typed]) -> tuple[str, ...]:
+        targets = (reference.target(type, value, self._here) for type, value in pairs)
+        found = [f"{target.type}/{target.id}" for target in targets if isinstance(target, reference.Local)]
+        return tuple(dict.fromkeys(found))
 
     def _plan(self, type: str) -> _Plan:
         plan = self._plans.get(type)
@@ -102,9 +155,11 @@ def _planned(registry: Registry, type: str) -> _Plan:
     }
     return _Plan(
         values=compile_all(registry, type),
-        forms={code: forms_of(each) for code, each in answered.items() if not ranged(each)},
+        forms={code: forms_of(each) for code, each in answered.items() if each.type in EQUALITY},
         spans={code: RANGED[each.type] for code, each in answered.items() if each.type in RANGED},
         dates=frozenset(code for code, each in answered.items() if each.type == "date"),
+        references=frozenset(code for code, each in answered.items() if each.type == "reference"),
+        positions=frozenset(code for code, each in answered.items() if each.type == "special"),
         composites=tuple(Elements(registry, type, each) for each in answered.values() if each.type == "composite"),
     )
 
@@ -114,12 +169,19 @@ def forms_of(parameter: SearchParameter) -> Forms:
     match parameter.type:
         case "token":
             return token.filed_under
+        case "string" if parameter.code == phonetic.CODE:
+            return phonetic.filed_under
         case "string":
-            return string.filed_under
+            return names.filed_under if names.named(parameter) else string.filed_under
         case "reference":
             return reference.filed_under
     return uri.filed_under if uri.layered(parameter) else uri.filed_flat
 
 
-def _earliest(spans: tuple[Span, ...]) -> float:
-    return min(-math.inf if span.lo is None else span.lo for span in spans)
+def _lowest(spans: Mapping[str, tuple[Span, ...]], plan: _Plan) -> Iterator[tuple[str, float]]:
+    """Yield the value by which each ranged parameter sorts: its lowest; a number counts if it has a lower end."""
+    for code, filed in spans.items():
+        if code in plan.dates:
+            yield code, min(-math.inf if span.lo is None else span.lo for span in filed)
+        elif code in plan.spans and (lows := [span.lo for span in filed if span.lo is not None]):
+            yield code, min(lows)

@@ -1,6 +1,7 @@
 """Quantity parameters (FHIR R4 Search, "quantity"): a number as in number.py, and the unit on the same span.
 
-Units are compared as they are written; nothing is converted.
+Units are compared as they are written, and those of UCUM that are of one kind by what they are in base units (ucum.py):
+a span's second stretch is the same quantity in these.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search import number
+from fhir_server.errors import InvalidSearchValue
+from fhir_server.fhir_json import decimal_text
+from fhir_server.search import number, ucum
 from fhir_server.search.ast import Clause, InSpan, SpanTest
+from fhir_server.search.modifiers import refused
 from fhir_server.search.number import finite
-from fhir_server.search.span import Here, Span
+from fhir_server.search.span import Here, Span, on_second
 from fhir_server.search.values import field, split, unescaped
 
 CURRENCY = "urn:iso:std:iso:4217"
@@ -37,20 +42,64 @@ def spans(head: str, type: str, value: Any, here: Here) -> Iterator[Span]:
     """Yield the span that a value covers, with a term for each way to ask for its unit."""
     if not isinstance(value, dict):
         return
-    if type == "Range":
-        low, high = value.get("low", {}), value.get("high", {})
-        ends, unit = (finite(low.get("value")), finite(high.get("value"))), low or high
-    elif type == "SampledData":
-        ends, unit = sampled(value), value.get("origin", {})
+    unit = _unit(type, value)
+    ends, terms = _ends(type, value), tuple(head + form for form in unit_forms(unit))
+    if ends == (None, None):
+        return
+    if base := _base(unit.get("system"), unit.get("code")):
+        yield Span(*ends, (*terms, head + _base_form(base)), _ends(type, value, unit["code"]))
     else:
-        ends, unit = bounds(value), value
-    if ends != (None, None):
-        yield Span(*ends, tuple(head + form for form in unit_forms(unit)))
+        yield Span(*ends, terms)
 
 
-def bounds(quantity: Any) -> tuple[float | None, float | None]:
-    """Return the ends of a quantity: its value, or what its comparator says; (None, None) without a value."""
-    value = finite(quantity.get("value"))
+def _unit(type: str, value: Any) -> Any:
+    """Return the quantity within a value that has its unit."""
+    match type:
+        case "Range":
+            return value.get("low") or value.get("high") or {}
+        case "SampledData":
+            return value.get("origin") or {}
+    return value
+
+
+def _ends(type: str, value: Any, code: str | None = None) -> tuple[float | None, float | None]:
+    """Return the ends of what a value covers; with the code of its unit, in base units."""
+    match type:
+        case "Range":
+            low, high = value.get("low", {}), value.get("high", {})
+            return _number(low.get("value"), code), _number(high.get("value"), code)
+        case "SampledData":
+            low, high = sampled(value)
+            return (low, high) if code is None else (_number(low, code), _number(high, code))
+    return bounds(value, code)
+
+
+def _number(value: Any, code: str | None) -> float | None:
+    found = finite(value)
+    return found if found is None or code is None else _in_base_units(decimal_text(value), code)
+
+
+@lru_cache(10_000)
+def _in_base_units(digits: str, code: str) -> float | None:
+    unit = ucum.read(code)
+    return number.double(Decimal(digits), unit.factor) if unit else None
+
+
+def _base(system: Any, code: Any) -> ucum.Unit | None:
+    """Return what a unit is in base units; None if it is not known, or not of UCUM."""
+    return ucum.read(code) if system == ucum.SYSTEM and isinstance(code, str) else None
+
+
+def _base_form(unit: ucum.Unit) -> str:
+    return f":base|{unit.kind}"
+
+
+def bounds(quantity: Any, code: str | None = None) -> tuple[float | None, float | None]:
+    """Return the ends of a quantity: its value, or what its comparator says; (None, None) without a value.
+
+    code: that of its unit, if the ends are to be in base units.
+    """
+    value = _number(quantity.get("value"), code)
     if value is None:
         return None, None
     match quantity.get("comparator"):
@@ -122,14 +171,17 @@ def looked_up(asked: Quantity) -> list[str]:
     return [f"|{field(asked.system or '')}|{asked.code or ''}"]
 
 
-def span_tests(head: str, asked: Quantity, terms: tuple[str, ...] = ()) -> tuple[SpanTest, ...]:
-    """Return the tests of which a matching span passes one."""
-    return number.span_tests(asked.number, terms + tuple(head + form for form in looked_up(asked)))
+def span_tests(head: str, asked: Quantity, *, converted: bool = True) -> tuple[SpanTest, ...]:
+    """Return the tests of which a matching span passes one. converted: whatever unit of the same kind it is in."""
+    base = _base(asked.system, asked.code) if converted else None
+    if base is None:
+        return number.span_tests(asked.number, tuple(head + form for form in looked_up(asked)))
+    return tuple(map(on_second, number.span_tests(asked.number, (head + _base_form(base),), base.factor)))
 
 
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here) -> Clause:
     """Return the clause of one value."""
     if modifier:
-        raise UnsupportedParameter(f"The modifier of {parameter.code} is not supported: a quantity takes :missing.")
+        raise refused(parameter)
     question = asked(parameter.code, text)
     return InSpan(parameter.code, span_tests(parameter.code, question), (question,))

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from functools import partial
+from fractions import Fraction
 from typing import Any
 
 from fhir_server.fhir_json import decimal_text
-from fhir_server.search import quantity, reference
+from fhir_server.search import quantity, reference, ucum
 from fhir_server.search.date import Date, spans
+from fhir_server.search.filter_questions import Ends, Same, Unlike
+from fhir_server.search.names import Called, texts
 from fhir_server.search.number import Number, finite
+from fhir_server.search.phonetic import Sounds
+from fhir_server.search.phonetic import codes as sounds_of
+from fhir_server.search.pinyin import Syllables, spelled, syllables
 from fhir_server.search.quantity import CURRENCY, Quantity
 from fhir_server.search.reference import Identified, Local, Url
 from fhir_server.search.span import Here
 from fhir_server.search.string import Contains, Exact, Starts, folded, strings_of
-from fhir_server.search.token import Coded, Token, TokenText, coded_values, displayed
+from fhir_server.search.token import Coded, OfType, Token, TokenText, coded_values, displayed
 from fhir_server.search.uri import Uri
 
 Interval = tuple[Decimal, Decimal]
@@ -31,14 +36,26 @@ def answers(question: Any, type: str, value: Any, here: Here) -> bool:
     match question:
         case Token():
             return any(_is_token(coded, question) for coded in coded_values(type, value))
+        case OfType():
+            return type == "Identifier" and _is_of_type(value, question)
         case TokenText(text):
             return any(folded(each).startswith(text) for each in displayed(type, value))
         case Starts(text):
             return any(folded(each).startswith(text) for each in strings_of(type, value))
+        case Called(text):
+            return any(_is_called(each, text) for each in texts(type, value))
+        case Sounds(codes):
+            return any(not set(codes).isdisjoint(sounds_of(each)) for each in texts(type, value))
         case Contains(text):
             return any(text in folded(each) for each in strings_of(type, value))
         case Exact(text):
             return text in strings_of(type, value)
+        case Same(text):
+            return any(folded(each) == text for each in strings_of(type, value))
+        case Ends(text):
+            return any(folded(each).endswith(text) for each in strings_of(type, value))
+        case Unlike(other):
+            return not answers(other, type, value, here)
         case Local() | Url() | Identified():
             return _refers(question, type, value, here)
         case Uri():
@@ -52,6 +69,40 @@ def answers(question: Any, type: str, value: Any, here: Here) -> bool:
     raise TypeError(f"no reading of {question!r}")
 
 
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _is_called(name: str, asked: str) -> bool:
+    """Return whether a name begins with a text, as it is written, as it is read, or by its initials."""
+    if folded(name).startswith(asked):
+        return True
+    letters = spelled(asked)
+    if letters is None:
+        return False
+    ways = syllables(name)
+    return (
+        folded(name).startswith(letters)
+        or _is_read(ways, letters)
+        or (len(letters) > 1 and _is_abbreviated(ways, letters))
+    )
+
+
+def _is_read(ways: Syllables, letters: str) -> bool:
+    """Return whether the syllables, each in one of its readings, begin with these letters."""
+    if not letters or not ways:
+        return not letters
+    return any(
+        way.startswith(letters) or (letters.startswith(way) and _is_read(ways[1:], letters[len(way) :]))
+        for way in ways[0]
+    )
+
+
+def _is_abbreviated(ways: Syllables, letters: str) -> bool:
+    return len(letters) <= len(ways) and all(
+        any(way[0] == letter for way in each) for letter, each in zip(letters, ways, strict=False)
+    )
+
+
 # --- tokens, references, uris ----------------------------------------------------------------------------------------
 
 
@@ -60,6 +111,13 @@ def _is_token(coded: Coded, asked: Token) -> bool:
     if asked.system is not None and asked.system not in systems:
         return False
     return asked.code is None or (coded.code or "").casefold() == asked.code.casefold()
+
+
+def _is_of_type(identifier: Any, asked: OfType) -> bool:
+    types = Token(asked.system, asked.code)
+    return (identifier.get("value") or "").casefold() == asked.value.casefold() and any(
+        _is_token(coded, types) for coded in coded_values("CodeableConcept", identifier.get("type", {}))
+    )
 
 
 def _refers(question: Local | Url | Identified, type: str, value: Any, here: Here) -> bool:
@@ -145,37 +203,50 @@ def _ordered(asked: Number, found: Interval, open_below: bool = False, open_abov
 
 
 def _is_quantity(asked: Quantity, type: str, value: Any) -> bool:
-    return any(_unit(asked, unit) and compare(asked.number) for unit, compare in _quantities(type, value))
+    for unit, (lo, hi), opens in _quantities(type, value):
+        ratio = _ratio(asked, unit)
+        if ratio is not None:
+            found = tuple(end * ratio.numerator / ratio.denominator for end in (lo, hi))
+            if _ordered(asked.number, (found[0], found[1]), *opens):
+                return True
+    return False
 
 
-def _quantities(type: str, value: Any) -> Iterator[tuple[Any, Callable[[Number], bool]]]:
-    """Yield the unit of a value with the comparison of its number, if it has one."""
+def _quantities(type: str, value: Any) -> Iterator[tuple[Any, Interval, tuple[bool, bool]]]:
+    """Yield the unit of a value with the interval of its numbers, if it has any, and whether each end is outside it."""
     if type == "Range":
         low, high = value.get("low", {}), value.get("high", {})
         ends = [finite(end.get("value")) for end in (low, high)]
         if ends != [None, None]:
             found = (_end(ends[0], low, EVERYTHING[0]), _end(ends[1], high, EVERYTHING[1]))
-            yield low or high, partial(_ordered, found=found)
+            yield low or high, found, (False, False)
     elif type == "SampledData":
         first, last = quantity.sampled(value)
         if first is not None and last is not None:
-            yield value["origin"], partial(_ordered, found=(Decimal(first), Decimal(last)))
+            yield value["origin"], (_decimal(first), _decimal(last)), (False, False)
     elif finite(value.get("value")) is not None:
         number = _decimal(value["value"])
         comparator = value.get("comparator", "")
         lo = EVERYTHING[0] if comparator.startswith("<") else number
         hi = EVERYTHING[1] if comparator.startswith(">") else number
-        yield value, partial(_ordered, found=(lo, hi), open_below=comparator == ">", open_above=comparator == "<")
+        yield value, (lo, hi), (comparator == ">", comparator == "<")
 
 
 def _end(number: float | None, of: Any, otherwise: Decimal) -> Decimal:
     return otherwise if number is None else _decimal(of["value"])
 
 
-def _unit(asked: Quantity, value: Any) -> bool:
+def _ratio(asked: Quantity, value: Any) -> Fraction | None:
+    """Return how many of the unit asked for one of a quantity's unit is; None if they cannot be compared."""
     system, code = value.get("system"), value.get("code")
     if "currency" in value:
         system, code = CURRENCY, value["currency"]
+    wanted = ucum.read(asked.code or "") if asked.system == ucum.SYSTEM else None
+    if wanted is not None:
+        found = ucum.read(code or "") if system == ucum.SYSTEM else None
+        return found.factor / wanted.factor if found and found.kind == wanted.kind else None
     if asked.system is None:
-        return asked.code is None or asked.code in (code, value.get("unit"))
-    return bool(asked.system == system and (asked.code is None or asked.code == code))
+        same = asked.code is None or asked.code in (code, value.get("unit"))
+    else:
+        same = asked.system == system and (asked.code is None or asked.code == code)
+    return Fraction(1) if same else None

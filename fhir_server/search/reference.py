@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.errors import InvalidSearchValue
 from fhir_server.search import token
 from fhir_server.search.ast import Clause, Filed, PersonReference
+from fhir_server.search.modifiers import refused
 from fhir_server.search.span import Here
 from fhir_server.search.values import terms, unescaped
 
@@ -80,8 +81,8 @@ def filed_under(type: str, value: Any, here: Here) -> Iterator[str]:
             if type != "Reference" and "|" in text:  # a canonical, found with and without its version
                 yield f"|{text.partition('|')[0]}"
     if isinstance(value, dict) and isinstance(identifier := value.get("identifier"), dict):
-        for form in token.filed_under("Identifier", identifier, here):
-            yield f":identifier{form}"
+        for coded in token.coded_values("Identifier", identifier):
+            yield from (f":identifier{form}" for form in token.forms(coded))
 
 
 def looked_up(asked: Local | Url | Identified) -> str:
@@ -122,9 +123,7 @@ def asked(parameter: SearchParameter, modifier: str, text: str, here: Here) -> L
     if modifier == "identifier":
         return Identified(token.asked(code, text))
     if modifier and modifier not in parameter.targets:
-        raise UnsupportedParameter(
-            f"The modifier of {code} is not supported: a reference takes :missing, :identifier and its target types."
-        )
+        raise refused(parameter)
     found = meant(unescaped(text), here)
     if modifier and isinstance(found, Local) and found.type is None:
         return Local(modifier, found.id)

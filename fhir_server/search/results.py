@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fhir_server.definitions.registry import Registry
+from fhir_server.definitions.registry import ANY_TYPE, Registry
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.asked import Asked, Include, SortKey
+from fhir_server.search.subset import shape_of
+from fhir_server.search.support import unsupported
 
 # About the form of the answer, for the HTTP layer.
 UNSEEN = frozenset({"_format", "_pretty"})
-ONCE = frozenset({"_sort", "_count", "_total", "_summary"})
+ONCE = frozenset({"_sort", "_count", "_total", "_summary", "_elements", "_contained", "_containedType"})
+INCLUDES = frozenset({"_include", "_revinclude"})
+ITERATES = frozenset({":iterate", ":recurse"})  # recurse: its name before R4
 TOTALS = frozenset({"none", "estimate", "accurate"})
-# Refused even in lenient handling: a client that asks for more resources must not take the answer for complete.
-REFUSED = frozenset({"_revinclude"})
+# Their values are filed by the store in an order.
+STORED = frozenset({"date", "number", "quantity"})
+UNORDERED = frozenset({"composite", "special"})
+MOST_KEYS = 8
 # As many digits as any page size could have.
 _LONGEST_COUNT = 9
 
@@ -22,51 +28,90 @@ _LONGEST_COUNT = 9
 def about_results(name: str) -> bool:
     """Return whether a parameter shapes the result."""
     bare = name.partition(":")[0]
-    return bare in ONCE or bare in REFUSED or bare == "_include"
+    return bare in ONCE or bare in INCLUDES
 
 
-def shaped(registry: Registry, asked: Asked, pairs: Iterable[tuple[str, str]]) -> Asked:
-    """Return what is asked with the result parameters read. Raises InvalidSearchValue, UnsupportedParameter."""
-    seen: set[str] = set()
+def shaped(
+    registry: Registry, asked: Asked, pairs: Iterable[tuple[str, str]], searched: Sequence[str] | None = None
+) -> Asked:
+    """Return what is asked with the result parameters read.
+
+    searched: all types that are searched together ("Resource": any), if there are others than that of `asked`.
+    Raises InvalidSearchValue, UnsupportedParameter.
+    """
+    types = searched or (asked.type,)
+    given: dict[str, str] = {}
     for name, text in pairs:
-        bare, colon, _ = name.partition(":")
-        if bare in REFUSED:
-            raise UnsupportedParameter(f"{bare} is not supported.")
+        bare, colon, modifier = name.partition(":")
+        if bare in INCLUDES and (not colon or f":{modifier}" in ITERATES):
+            include = _include(registry, types, text, reverse=bare == "_revinclude", iterate=bool(colon))
+            asked = replace(asked, includes=tuple(dict.fromkeys((*asked.includes, include))))
+            continue
         if colon:
             raise UnsupportedParameter(f"The modifier of {bare} is not supported.")
-        if bare in seen and bare in ONCE:
+        if bare in given:
             raise InvalidSearchValue(f"{bare} is given more than once.")
-        seen.add(bare)
-        asked = _shaped(registry, asked, name, text)
+        given[bare] = text
+        asked = _shaped(registry, types, asked, bare, text)
+    asked = replace(asked, shape=shape_of(types, given.get("_summary"), given.get("_elements")))
+    if given.get("_summary") == "text" and asked.includes:
+        raise InvalidSearchValue("_include and _revinclude cannot be used together with _summary=text.")
     return asked
 
 
-def _shaped(registry: Registry, asked: Asked, name: str, text: str) -> Asked:
+def _shaped(registry: Registry, types: Sequence[str], asked: Asked, name: str, text: str) -> Asked:
     match name:
         case "_sort":
-            return replace(asked, sort=(_sort_key(registry, asked.type, text),))
+            return replace(asked, sort=_sort_keys(registry, types, text))
         case "_count":
             count = _count(text)
             return replace(asked, count=count, summary=asked.summary if count else "count")
         case "_total":
-            if text not in TOTALS:
-                raise InvalidSearchValue("_total is none, estimate or accurate.")
-            return replace(asked, total=text)
+            return replace(asked, total=_one_of(TOTALS, name, text))
         case "_summary":
-            if text not in ("count", "false"):
-                raise UnsupportedParameter("Of _summary, only count and false are supported.")
             return replace(asked, summary="count" if text == "count" else asked.summary)
-    return replace(asked, includes=(*asked.includes, _include(registry, asked.type, text)))
+        case "_contained":
+            found = _one_of(("false", "true", "both"), name, text)
+            return replace(asked, contained=None if found == "false" else found)
+        case "_containedType":
+            return replace(asked, containers=_one_of(("container", "contained"), name, text) == "container")
+    return asked
 
 
-def _sort_key(registry: Registry, type: str, text: str) -> SortKey:
-    if "," in text:
-        raise UnsupportedParameter("_sort takes one key only.")
+def _one_of(values: Iterable[str], name: str, text: str) -> str:
+    if text not in values:
+        raise InvalidSearchValue(f"{name} is one of {', '.join(sorted(values))}.")
+    return text
+
+
+def _sort_keys(registry: Registry, types: Sequence[str], text: str) -> tuple[SortKey, ...]:
+    """Return the keys of _sort, up to the first that leaves no two resources alike."""
+    codes = text.split(",")
+    bare = [code.removeprefix("-") for code in codes]
+    if len(codes) > MOST_KEYS or len(set(bare)) < len(bare):
+        raise InvalidSearchValue(f"_sort takes at most {MOST_KEYS} keys, each of them once.")
+    found = []
+    for code in codes:
+        found.append(_sort_key(registry, types, code))
+        if found[-1].param == "_id":
+            break
+    return tuple(found)
+
+
+def _sort_key(registry: Registry, types: Sequence[str], text: str) -> SortKey:
     code = text.removeprefix("-")
-    parameter = registry.parameters(type).get(code)
-    if parameter is None or (parameter.type != "date" and code != "_id"):
-        raise UnsupportedParameter("_sort takes _lastUpdated, _id or a date parameter of the type searched.")
-    return SortKey(code, text.startswith("-"))
+    parameters = [registry.parameters(type).get(code) for type in types]
+    kinds = [each.type for each in parameters if each and unsupported(each) is None and each.type not in UNORDERED]
+    if len(kinds) < len(types):
+        raise UnsupportedParameter(
+            "_sort takes search parameters of the type searched, but none that are composite or special."
+        )
+    stored = {code == "_id" or kind in STORED for kind in kinds}
+    if len(stored) > 1:
+        raise UnsupportedParameter(
+            "_sort takes no parameter that means times or numbers in one type and texts in another."
+        )
+    return SortKey(code, text.startswith("-"), stored.pop())
 
 
 def _count(text: str) -> int:
@@ -76,18 +121,28 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _include(registry: Registry, type: str, text: str) -> Include:
+def _include(registry: Registry, types: Sequence[str], text: str, *, reverse: bool, iterate: bool) -> Include:
+    name = "_revinclude" if reverse else "_include"
+    if text == "*":
+        return Include(None, None, None, reverse, iterate)
     source, *rest = text.split(":")
-    if text == "*" or rest[:1] == ["*"]:
-        raise UnsupportedParameter("_include of everything (*) is not supported: name the parameter.")
-    if len(rest) not in (1, 2):
-        raise InvalidSearchValue("_include is Type:parameter or Type:parameter:TargetType.")
-    if source != type:
-        raise InvalidSearchValue(f"_include has to begin with the type that is searched, {type}.")
-    parameter = registry.parameters(type).get(rest[0])
-    if parameter is None or parameter.type != "reference":
-        raise InvalidSearchValue(f"_include names no reference parameter of {type}.")
+    if len(rest) not in (1, 2) or not all(rest):
+        raise InvalidSearchValue(f"{name} is Type:parameter, Type:parameter:TargetType, Type:* or *.")
+    if source not in registry.types:
+        raise InvalidSearchValue(f"{name} names a type that is not served here.")
+    if not reverse and not iterate and source not in types and ANY_TYPE not in types:
+        raise InvalidSearchValue(
+            "_include has to begin with the type that is searched; "
+            "_include:iterate follows the references of what was included, too."
+        )
     target = rest[1] if len(rest) == 2 else None
+    if rest[0] == "*":
+        if target is not None and target not in registry.types:
+            raise InvalidSearchValue(f"{name} names a target type that is not served here.")
+        return Include(source, None, target, reverse, iterate)
+    parameter = registry.parameters(source).get(rest[0])
+    if parameter is None or parameter.type != "reference" or unsupported(parameter):
+        raise InvalidSearchValue(f"{name} names no reference parameter of its type.")
     if target is not None and target not in parameter.targets:
-        raise InvalidSearchValue(f"_include names a type that {parameter.code} does not refer to.")
-    return Include(type, parameter.code, target)
+        raise InvalidSearchValue(f"{name} names a type that {parameter.code} does not refer to.")
+    return Include(source, parameter.code, target, reverse, iterate)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
-from fhir_server.search.ast import SpanTest
+from fhir_server.search.ast import Bound, Comparison, SpanTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +14,14 @@ class Span:
     """A stretch from lo to hi, both included; None: open. Dates in microseconds since 1970 UTC.
 
     terms: what else holds of this very stretch: the units of a quantity, the equality parts of a composite.
+    second: another stretch (lo2, hi2) that holds together with this one: the other range of a composite, or the same
+    quantity in base units.
     """
 
     lo: float | None
     hi: float | None
     terms: tuple[str, ...] = ()
+    second: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +35,30 @@ class Here:
     base_url: str | None = None
 
 
+def on_second(test: SpanTest) -> SpanTest:
+    """Return a test of a span as the same test of its second stretch."""
+    bounds: Mapping[Bound, Bound] = {"lo": "lo2", "hi": "hi2"}
+    return replace(test, comparisons=tuple(replace(each, bound=bounds[each.bound]) for each in test.comparisons))
+
+
 def passes(span: Span, test: SpanTest) -> bool:
     """Return whether one span passes a test, as MongoDB would decide it."""
-    return all(term in span.terms for term in test.terms) and all(
-        _compares(span.lo if c.bound == "lo" else span.hi, c.bound, c.operator, c.value) for c in test.comparisons
-    )
+    return all(term in span.terms for term in test.terms) and all(_compares(span, each) for each in test.comparisons)
 
 
-def _compares(end: float | None, bound: str, operator: str, value: float) -> bool:
+def _compares(span: Span, test: Comparison) -> bool:
+    if test.bound in ("lo2", "hi2") and span.second is None:
+        return False
+    lo, hi = (span.lo, span.hi) if test.bound in ("lo", "hi") else span.second or (None, None)
+    lower = test.bound.startswith("lo")
+    end = lo if lower else hi
     if end is None:  # an open end lies beyond every value: below them all as lo, above them all as hi
-        return operator.startswith("l" if bound == "lo" else "g")
-    match operator:
+        return test.operator.startswith("l" if lower else "g")
+    match test.operator:
         case "lt":
-            return end < value
+            return end < test.value
         case "lte":
-            return end <= value
+            return end <= test.value
         case "gt":
-            return end > value
-    return end >= value
+            return end > test.value
+    return end >= test.value

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
+from fhir_server.errors import InvalidSearchValue
 from fhir_server.search.ast import Clause, Filed, Text
+from fhir_server.search.modifiers import refused
 from fhir_server.search.span import Here
 from fhir_server.search.values import presence, terms, unescaped
 
 LONGEST = 32
-MODIFIERS = frozenset({"exact", "contains"})
 
 # R4: a search on a name or an address covers its elements of type string.
 NAME = ("text", "family", "given", "prefix", "suffix")
@@ -81,9 +81,14 @@ def filed_under(type: str, value: Any, here: Here) -> Iterator[str]:
     """Yield every form under which a value is filed: each beginning of each of its texts, and the whole as it is."""
     for text in strings_of(type, value):
         yield f":exact|{text}"
-        whole = folded(text)[:LONGEST]
-        for end in range(1, len(whole) + 1):
-            yield f"|{whole[:end]}"
+        yield from beginnings(text)
+
+
+def beginnings(text: str) -> Iterator[str]:
+    """Yield the forms of a text's beginnings."""
+    whole = folded(text)[:LONGEST]
+    for end in range(1, len(whole) + 1):
+        yield f"|{whole[:end]}"
 
 
 def looked_up(asked: Starts | Exact) -> str:
@@ -97,13 +102,16 @@ def clause(parameter: SearchParameter, modifier: str, text: str, here: Here) -> 
     if modifier == "exact":
         return Filed(code, terms(code, [looked_up(Exact(text))]), (Exact(text),))
     if modifier not in ("", "contains"):
-        raise UnsupportedParameter(
-            f"The modifier of {code} is not supported: a string takes :missing, :exact and :contains."
-        )
-    wanted = folded(text)
-    if not wanted:
-        raise InvalidSearchValue(f"The value of {code} has no letter or digit.")
+        raise refused(parameter)
+    begins = wanted(code, text)
     if modifier == "contains":
-        return Text(code, (presence(code),), Contains(wanted))
-    found = terms(code, [looked_up(Starts(wanted))])
-    return Filed(code, found, (Starts(wanted),)) if len(wanted) <= LONGEST else Text(code, found, Starts(wanted))
+        return Text(code, (presence(code),), Contains(begins))
+    found = terms(code, [looked_up(Starts(begins))])
+    return Filed(code, found, (Starts(begins),)) if len(begins) <= LONGEST else Text(code, found, Starts(begins))
+
+
+def wanted(code: str, text: str) -> str:
+    """Return what is left of a text to compare by. Raises InvalidSearchValue if it is nothing."""
+    if found := folded(text):
+        return found
+    raise InvalidSearchValue(f"The value of {code} has no letter or digit.")

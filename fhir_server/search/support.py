@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.search import composite
+from fhir_server.search import composite, near
 
 # Parameters that are held outside the index: the id and the time of the last update stand in the document itself.
 OUTSIDE = frozenset({"_id", "_lastUpdated"})
@@ -11,13 +11,13 @@ OUTSIDE = frozenset({"_id", "_lastUpdated"})
 
 def unsupported(parameter: SearchParameter) -> str | None:
     """Return in words why a parameter is not answered; None if it is."""
-    if parameter.type == "special":
+    if parameter.building:  # how far it is would tell how much there is that the requester may not see
+        return "it is being built, the stored records are still being filed under it"
+    if parameter.type == "special" and parameter.code != near.CODE:
         return "its type is special"
-    if parameter.code == "phonetic":
-        return "this server has no phonetic matching"
     if parameter.type == "composite":
-        if composite.ranged_parts(parameter) > 1:
-            return "two of its parts are ranges"
+        if composite.ranged_parts(parameter) > composite.MOST_RANGES:
+            return "more than two of its parts are ranges"
         known = composite.EQUALITY.keys() | composite.RANGED.keys()
         if any(part.type not in known for part in parameter.components):
             return "one of its parts cannot be compared"

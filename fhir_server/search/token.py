@@ -6,18 +6,17 @@ the check letter of a Chinese resident id number comes in both cases. Systems ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.ast import Clause, Filed, Text
+from fhir_server.errors import InvalidSearchValue
+from fhir_server.search.ast import Clause, Filed, InValueSet, Subsumed, Text
+from fhir_server.search.modifiers import refused
 from fhir_server.search.span import Here
-from fhir_server.search.string import folded
+from fhir_server.search.string import wanted
 from fhir_server.search.values import field, presence, split, terms, unescaped
-
-MODIFIERS = frozenset({"not", "text"})
 
 # R4, table of token types: the system that a boolean has without saying so.
 SPECIAL_VALUES = "http://terminology.hl7.org/CodeSystem/special-values"
@@ -40,6 +39,25 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class OfType:
+    """An identifier as asked for by :of-type: the system and code of one of its types, and its value."""
+
+    system: str
+    code: str
+    value: str
+
+
+class Members(Protocol):
+    """The members of a value set: codes with their systems, and systems of which every code is a member."""
+
+    @property
+    def codes(self) -> Collection[tuple[str, str]]: ...
+
+    @property
+    def systems(self) -> Collection[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class TokenText:
     """A text that a token's display or text begins with, folded."""
 
@@ -53,6 +71,16 @@ def filed_under(type: str, value: Any, here: Here) -> Iterator[str]:
     """Yield every form under which a value is filed, so that each way of asking is one look-up."""
     for coded in coded_values(type, value):
         yield from forms(coded)
+    if type == "Identifier":
+        yield from (looked_up(each) for each in typed(value))
+
+
+def typed(identifier: Any) -> Iterator[OfType]:
+    """Yield an identifier under each of its types."""
+    value = identifier.get("value")
+    for coded in _concept(identifier.get("type", {})) if value else ():
+        if coded.system and coded.code:
+            yield OfType(coded.system, coded.code, value)
 
 
 def forms(coded: Coded) -> Iterator[str]:
@@ -139,8 +167,10 @@ def asked(code: str, text: str) -> Token:
     return token
 
 
-def looked_up(token: Token) -> str:
+def looked_up(token: Token | OfType) -> str:
     """Return the one form that all matching values are filed under."""
+    if isinstance(token, OfType):
+        return f":of-type|{field(token.system)}|{field(token.code.casefold())}|{token.value.casefold()}"
     if token.code is None:
         return f"|{field(token.system or '')}|"
     if token.system is None:
@@ -148,15 +178,51 @@ def looked_up(token: Token) -> str:
     return f"|{_system(token.system)}|{token.code.casefold()}"
 
 
+def terms_of(code: str, members: Members) -> tuple[str, ...]:
+    """Return the index terms under one of which every value is filed that is a member of a value set.
+
+    A code without a system is a member only where its definition gives it one.
+    """
+    tokens = [Token(*each) for each in members.codes] + [Token(system, None) for system in members.systems]
+    return tuple(sorted(set(terms(code, map(looked_up, tokens)))))
+
+
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here) -> Clause:
-    """Return the clause of one value; :not is the negation of all alternatives together, which parse.py adds."""
+    """Return the clause of one value. What :not and :not-in deny is all alternatives together, which plain.py does."""
     code = parameter.code
-    if modifier == "text":
-        wanted = folded(unescaped(text))
-        if not wanted:
-            raise InvalidSearchValue(f"The value of {code}:text has no letter or digit.")
-        return Text(code, (presence(code),), TokenText(wanted))
-    if modifier not in ("", "not"):
-        raise UnsupportedParameter(f"The modifier of {code} is not supported: a token takes :missing, :not and :text.")
-    token = asked(code, text)
-    return Filed(code, terms(code, [looked_up(token)]), (token,))
+    match modifier:
+        case "":
+            return _filed(code, asked(code, text))
+        case "text":
+            return Text(code, (presence(code),), TokenText(wanted(f"{code}:text", unescaped(text))))
+        case "in":
+            return _in_value_set(code, text, here)
+        case "above" | "below":
+            return _subsumed(code, modifier, asked(code, text))
+        case "of-type":
+            return _filed(code, _of_type(code, text))
+    raise refused(parameter)
+
+
+def _filed(code: str, question: Token | OfType) -> Filed:
+    return Filed(code, terms(code, [looked_up(question)]), (question,))
+
+
+def _in_value_set(code: str, text: str, here: Here) -> InValueSet:
+    url = unescaped(text)
+    if ":" not in url and not url.startswith("ValueSet/"):
+        raise InvalidSearchValue(f"The value of {code}:in and {code}:not-in is the URL of a value set.")
+    return InValueSet(code, url.removeprefix(f"{here.base_url}/") if here.base_url else url)
+
+
+def _subsumed(code: str, modifier: str, token: Token) -> Subsumed:
+    if not token.system or not token.code:
+        raise InvalidSearchValue(f"The value of {code}:{modifier} is a code with its system: system|code.")
+    return Subsumed(code, token.system, token.code, above=modifier == "above")
+
+
+def _of_type(code: str, text: str) -> OfType:
+    parts = [unescaped(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise InvalidSearchValue(f"The value of {code}:of-type has three parts: system|code|value.")
+    return OfType(*parts)

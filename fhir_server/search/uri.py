@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.ast import Clause, Filed
+from fhir_server.errors import InvalidSearchValue
+from fhir_server.search.ast import Clause, Filed, Text
+from fhir_server.search.modifiers import MODIFIERS, refused
 from fhir_server.search.span import Here
-from fhir_server.search.values import terms, unescaped
-
-MODIFIERS = frozenset({"above", "below"})
+from fhir_server.search.values import presence, terms, unescaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Uri:
 
 
 def layered(parameter: SearchParameter) -> bool:
-    """Return whether :above and :below are answered: not for _profile and _source, which every resource may carry."""
+    """Return whether the index answers :above and :below: not of _profile and _source, which every resource may carry."""
     return parameter.base != "Resource"
 
 
@@ -62,12 +61,13 @@ def ancestors(url: str) -> Iterator[str]:
 def clause(parameter: SearchParameter, modifier: str, text: str, here: Here) -> Clause:
     """Return the clause of one value."""
     code = parameter.code
-    if modifier and (modifier not in MODIFIERS or not layered(parameter)):
-        takes = ":missing, :above and :below" if layered(parameter) else ":missing"
-        raise UnsupportedParameter(f"The modifier of {code} is not supported: it takes {takes}.")
+    if modifier and modifier not in MODIFIERS["uri"]:
+        raise refused(parameter)
     uri = Uri(unescaped(text), modifier)
     if not uri.text.rstrip("/"):
         raise InvalidSearchValue(f"The value of {code} is no uri.")
+    if modifier and not layered(parameter):
+        return Text(code, (presence(code),), uri)
     return Filed(code, terms(code, looked_up(uri)), (uri,))
 
 

@@ -10,7 +10,10 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     lab          keyed security labels, of this and every earlier version (consent.md, D21)
     ix, has      keyed index terms: those by which documents are found, and which parameters there are values for
     r, s         ranges, sort values (search/project.py)
+    to           by reference parameter, the keyed terms of the resources of this server that it leads to
     c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors
+    g            by parameter, positions as [longitude, latitude]
+    d            number of the definitions that it is filed under (store/numbers.py)
     w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
     k, h         data key id, keyed digest of the content
     body         SM4-GCM sealed JSON
@@ -62,10 +65,10 @@ AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informan
 def personal_types(registry: Registry) -> frozenset[str]:
     """Return the types whose resources can be a person's records.
 
-    Those of the Patient compartment, and Binary: it belongs to whom the resource in its securityContext belongs
-    (FHIR R4 Binary, "Security Context for Binary").
+    Those of the Patient compartment; Binary, which belongs to whom the resource in its securityContext belongs (FHIR R4
+    Binary, "Security Context for Binary"); and Bundle, which belongs to all whose records it holds.
     """
-    return frozenset({*registry.compartment("Patient"), "Patient", "Binary"})
+    return frozenset({*registry.compartment("Patient"), "Patient", "Binary", "Bundle"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Shadows:
         Source: FHIR R4 CompartmentDefinition "patient". A reference that merely mentions a patient does not count.
         """
         type = resource["resourceType"]
-        found = {resource["id"]} if type == "Patient" else set()
+        found = {resource["id"]} if type == "Patient" and "id" in resource else set()
+        found.update(id for each in held(resource) for id in self.patients(each))
         if type == "Binary":
             context = str(resource.get("securityContext", {}).get("reference", "")).split("/")
             found.update(context[1:2] if context[0] == "Patient" else ())
@@ -142,7 +146,7 @@ class Shadows:
             "v": int(resource["meta"]["versionId"]),
             "at": at,
             "org": custodian,
-            **self._indexed(found, extra),
+            **self._indexed(found, (*own_terms(resource), *extra)),
             "c": sorted({self._index(term) for term in _consent_terms(resource, self._base)}),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
@@ -156,8 +160,8 @@ class Shadows:
         return shadow
 
     def index(self, resource: dict[str, Any]) -> Document:
-        """Return the index fields (ix, has, r, s) of a resource."""
-        return self._indexed(self._projector(resource), ())
+        """Return the index fields (ix, has, r, s, to, g) of a resource."""
+        return self._indexed(self._projector(resource), own_terms(resource))
 
     def _indexed(self, found: Projection, extra: Iterable[str]) -> Document:
         fields: Document = {
@@ -168,6 +172,12 @@ class Shadows:
             fields["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
         if found.sort:
             fields["s"] = dict(found.sort)
+        if found.links:
+            fields["to"] = {
+                code: sorted({self._index(self_term(each)) for each in led}) for code, led in found.links.items()
+            }
+        if points := {code: each for code, each in found.points.items() if each}:
+            fields["g"] = {code: [list(point) for point in each] for code, each in points.items()}
         return fields
 
     def _span(self, span: Span) -> Document:
@@ -175,9 +185,35 @@ class Shadows:
             "lo": -math.inf if span.lo is None else span.lo,
             "hi": math.inf if span.hi is None else span.hi,
         }
+        if span.second:
+            lo, hi = span.second
+            stored |= {"lo2": -math.inf if lo is None else lo, "hi2": math.inf if hi is None else hi}
         if span.terms:
             stored["t"] = [self._index(term) for term in span.terms]
         return stored
+
+
+def self_term(reference: str) -> str:
+    """Return the term under which a resource itself is filed, and by which those that refer to it point to it.
+
+    reference: "Patient/1".
+    """
+    return f":self|{reference}"
+
+
+def contained_term(type: str) -> str:
+    """Return the term under which resources are filed that contain one of a type."""
+    return f":contains|{type}"
+
+
+def own_terms(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the terms of a resource that no search parameter gives. Of AuditEvents, written all the time, there are none."""
+    if resource["resourceType"] == "AuditEvent":
+        return
+    if "id" in resource:
+        yield self_term(f"{resource['resourceType']}/{resource['id']}")
+    for type in {each.get("resourceType") for each in resource.get("contained", ())} - {None}:
+        yield contained_term(type)
 
 
 def clinical_time(found: Projection) -> Document | None:
@@ -190,6 +226,13 @@ def clinical_time(found: Projection) -> Document | None:
                 "hi": max(math.inf if high is None else high for high in highs),
             }
     return None
+
+
+def held(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the resources that a Bundle holds; of any other resource, nothing."""
+    for entry in resource.get("entry", ()) if resource["resourceType"] == "Bundle" else ():
+        if "resource" in entry:
+            yield entry["resource"]
 
 
 def security_labels(resource: Mapping[str, Any]) -> set[str]:

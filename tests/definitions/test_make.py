@@ -26,7 +26,7 @@ def written():
     return tables(r4, r4b)
 
 
-@pytest.mark.parametrize("name", ["elements.json", "search_parameters.json", "compartments.json"])
+@pytest.mark.parametrize("name", ["elements.json", "summary.json", "search_parameters.json", "compartments.json"])
 def test_the_committed_tables_are_up_to_date(written, name):
     assert written[name] == (HERE / name).read_text(encoding="utf-8")
 

@@ -9,14 +9,17 @@ from fhir_server.search.ast import (
     IdIn,
     InSpan,
     Missing,
+    Near,
     Not,
     Or,
     PersonReference,
     Text,
     Updated,
+    needs_body,
 )
 from fhir_server.search.project import Projection, Span
 from fhir_server.search.span import passes
+from fhir_server.search.sphere import kilometres_between
 from fhir_server.search.values import presence
 
 
@@ -29,6 +32,9 @@ def admits(clause: Clause, projection: Projection, *, id: str = "", at: int = 0)
             return any(passes(span, test) for span in projection.ranges.get(param, ()) for test in tests)
         case Missing(param, ranged):
             return param not in projection.ranges if ranged else presence(param) not in projection.terms
+        case Near(param, latitude, longitude, kilometres):
+            points = projection.points.get(param, ())
+            return any(kilometres_between(latitude, longitude, lat, lon) <= kilometres for lon, lat in points)
         case IdIn(ids):
             return id in ids
         case Updated(test):
@@ -38,5 +44,5 @@ def admits(clause: Clause, projection: Projection, *, id: str = "", at: int = 0)
         case Or(parts):
             return any(admits(part, projection, id=id, at=at) for part in parts)
         case Not(part):
-            return not admits(part, projection, id=id, at=at)
+            return needs_body(part) or not admits(part, projection, id=id, at=at)
     raise TypeError(f"no reading of {clause!r}")

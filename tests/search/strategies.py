@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -136,6 +137,22 @@ def composites(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.tuples(*parts).map("$".join)
 
 
+def filters(*tests: tuple[str, str, st.SearchStrategy[str]]) -> st.SearchStrategy[str]:
+    """Return _filters: one or two tests, joined or denied. tests: parameter, its operators, values."""
+
+    def one(name: str, operators: str, values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        quoted = values.map(json.dumps)
+        present = st.sampled_from(["true", "false"]).map(lambda text: f"{name} pr {text}")
+        return present | st.builds(f"{name} {{}} {{}}".format, st.sampled_from(operators.split()), quoted)
+
+    test = st.one_of([one(*each) for each in tests])
+    joined = st.builds("{} {} ({})".format, test, st.sampled_from(["and", "or"]), test)
+    return st.one_of(test, joined, joined.map("not ({})".format)).map(lambda text: f"_filter={quote(text)}")
+
+
+ORDER = "eq ne gt lt ge le sa eb ap"
+TEXTS = "eq ne co sw ew"
+
 metas = [pair("_tag", tokens), pair("_profile", urls.map(escaped)), pair("_source", urls.map(escaped))]
 SEARCHES: dict[str, list[st.SearchStrategy[str]]] = {
     "Patient": [
@@ -152,6 +169,15 @@ SEARCHES: dict[str, list[st.SearchStrategy[str]]] = {
         pair("death-date", asked_dates),
         pair("general-practitioner", asked_references),
         pair("general-practitioner:identifier", tokens),
+        filters(
+            ("name", TEXTS, words.map(str)),
+            ("family", TEXTS, words.map(str)),
+            ("identifier", "eq ne", tokens),
+            ("gender", "eq ne", st.sampled_from(["male", "|female"])),
+            ("birthdate", f"{ORDER} po", times),
+            ("general-practitioner", "re eq ne", asked_references),
+            ("_tag", "eq ne", tokens),
+        ),
     ],
     "Observation": [
         *metas,
@@ -171,12 +197,26 @@ SEARCHES: dict[str, list[st.SearchStrategy[str]]] = {
         pair("component-code-value-concept", composites(tokens, tokens)),
         pair("code-value-string", composites(tokens, words.map(lambda text: escaped(text[:9])))),
         pair("code-value-date", composites(tokens, asked_dates)),
+        filters(
+            ("code", "eq ne", tokens),
+            ("date", f"{ORDER} po", times),
+            ("value-quantity", ORDER, numbers),
+            ("value-string", TEXTS, words.map(str)),
+            ("subject", "re eq ne", asked_references),
+        ),
+        st.builds(
+            "_filter=code-value-quantity[code eq {}].value-quantity {} {}".format,
+            tokens.map(json.dumps).map(quote),
+            st.sampled_from(ORDER.split()),
+            numbers,
+        ),
     ],
-    "RiskAssessment": [pair("probability", asked_numbers)],
+    "RiskAssessment": [pair("probability", asked_numbers), filters(("probability", ORDER, numbers))],
     "Condition": [pair("onset-age", asked_quantities)],
     "ValueSet": [
         *(pair(f"url{modifier}", urls.map(escaped)) for modifier in ("", ":above", ":below")),
         pair("name:contains", texts),
+        filters(("url", "eq ne co sw ew ss sb", urls), ("name", TEXTS, words.map(str))),
     ],
 }
 RESOURCES = st.one_of(patients, observations, risks, conditions, value_sets)

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from fhir_server.errors import Problem
-from fhir_server.search.ast import Chain, Clause, PersonReference, needs_body, transform
+from fhir_server.search.ast import (
+    Chain,
+    Clause,
+    Has,
+    InValueSet,
+    Listed,
+    PersonReference,
+    Subsumed,
+    needs_body,
+    transform,
+)
 from fhir_server.search.date import covered
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.reference import widened
@@ -149,10 +159,18 @@ def test_mongodb_gives_the_answer_of_the_resource(
         assert found_any > 20
 
 
-def test_a_chain_has_to_be_resolved_before_it_is_looked_up() -> None:
-    for query in ("Observation?subject.name=x", "Observation?subject=Patient/1"):
+def test_what_leads_elsewhere_has_to_be_resolved_before_it_is_looked_up() -> None:
+    relations = {
+        "Observation?subject.name=x": Chain,
+        "Observation?subject=Patient/1": PersonReference,
+        "Patient?_has:Observation:patient:code=x": Has,
+        "Patient?_list=1": Listed,
+        "Observation?code:in=http://a.org": InValueSet,
+        "Observation?code:below=a|b": Subsumed,
+    }
+    for query, kind in relations.items():
         wanted = clause(query)
-        assert isinstance(wanted, Chain | PersonReference)
+        assert isinstance(wanted, kind)
         with pytest.raises(ValueError, match="resolved"):
             to_filter(wanted, keyed)
 

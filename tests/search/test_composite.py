@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server.definitions.registry import registry
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.support import unsupported
 from tests.search.reading import ask, finds
 
 LOINC = "http://loinc.org"
@@ -87,11 +85,38 @@ def test_what_the_index_cannot_answer_is_refused() -> None:
         ask("Observation?code-value-quantity:exact=a$1")
 
 
-def test_only_composites_of_two_ranges_are_unsupported() -> None:
-    refused = {
-        code
-        for type in registry().types
-        for code, parameter in registry().parameters(type).items()
-        if parameter.type == "composite" and unsupported(parameter)
-    }
-    assert all(code.endswith(("-variant-coordinate", "-window-coordinate")) for code in refused)
+SEQUENCE = {
+    "resourceType": "MolecularSequence",
+    "coordinateSystem": 0,
+    "referenceSeq": {
+        "chromosome": concept("1"), "referenceSeqId": concept("NC_1"), "windowStart": 100, "windowEnd": 900
+    },
+    "variant": [{"start": 200, "end": 210}, {"start": 500, "end": 505}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("chromosome-variant-coordinate=1$200$210", True),
+        ("chromosome-variant-coordinate=1$gt100$lt300", True),
+        ("chromosome-variant-coordinate=1$200$505", False),
+        ("chromosome-variant-coordinate=1$ge500$le500", False),
+        ("chromosome-variant-coordinate=2$200$210", False),
+        ("chromosome-variant-coordinate=1$ne200$ne505", False),
+        ("chromosome-variant-coordinate=1$ne200$505,2$1$1", True),
+        (f"chromosome-window-coordinate={LOINC}|1$lt200$gt800", True),
+        ("chromosome-window-coordinate=1$lt200$gt900", False),
+        ("referenceseqid-variant-coordinate=NC_1$gt400$lt600", True),
+        ("referenceseqid-window-coordinate=nc_1$100$900", True),
+        ("referenceseqid-window-coordinate=nc_1$900$100", False),
+        ("referenceseqid-window-coordinate:missing=false", True),
+    ],
+)
+def test_two_ranges_hold_of_one_element(query: str, found: bool) -> None:
+    assert finds(f"MolecularSequence?{query}", SEQUENCE) is found
+
+
+def test_an_element_without_one_of_its_ranges_is_missing() -> None:
+    open_ended = {"resourceType": "MolecularSequence", "referenceSeq": {"chromosome": concept("1"), "windowStart": 1}}
+    assert finds("MolecularSequence?chromosome-window-coordinate:missing=true", open_ended)

@@ -63,6 +63,13 @@ def test_the_days_of_daylight_saving_have_their_own_length() -> None:
             "2024-01-01 ",
             "x",
             "2024-01-01T10:00:00.Z",
+            "2024-01-01T10:00:61Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T10:00:00+14:01",
+            "2024-01-01T10:00:00+08:60",
+            "2024-01-01T10:00:00+0800",
+            "1900-02-29",
+            "2024-04-31",
             "2024-01-01Z",
             "20240101",
         ],
@@ -72,6 +79,134 @@ def test_what_is_no_date_is_refused(text: str) -> None:
     assert covered(text, CHINA) is None
     with pytest.raises(InvalidSearchValue):
         ask(f"Patient?birthdate=ge{quote(text)}")
+
+
+# R4 Search, "date" and "Prefixes": what is asked, what is in the resource, and whether it is found. The zone is +08:00.
+SEMANTICS = [
+    # A value stands for all the time that it leaves open; to be equal, the resource has to lie within what is asked.
+    ("2013", "2013-01-14", True),
+    ("2013-01", "2013-01-14", True),
+    ("2013-01-14", "2013-01-14", True),
+    ("2013-01-14", "2013-01", False),
+    ("2013-01-14", "2013", False),
+    ("2013-01-14", "2013-01-14T00:00:00+08:00", True),
+    ("2013-01-14", "2013-01-14T23:59:59.999999+08:00", True),
+    ("2013-01-14", "2013-01-15T00:00:00+08:00", False),
+    ("2013-01-14T10:00", "2013-01-14T10:00:59+08:00", True),
+    ("2013-01-14T10:00:00", "2013-01-14T10:00:00.5+08:00", True),
+    ("2013-01-14T10:00:00.5", "2013-01-14T10:00:00+08:00", False),
+    ("ne2013-01-14", "2013-01-14T00:00:00+08:00", False),
+    ("ne2013-01-14", "2013-01-15T00:00:00+08:00", True),
+    ("ne2013-01-14", "2013", True),
+    ("lt2013-01-14T10:00", "2013-01-14", True),
+    ("lt2013-01-14", "2013-01-14", False),
+    ("gt2013-01-14T10:00", "2013-01-14", True),
+    ("gt2013-01-14", "2013-01-14", False),
+    ("ge2013-03-14", "2013-03-14", True),
+    ("ge2013-03-14", "2013-03", True),
+    ("le2013-03-14", "2013-03-14", True),
+    ("le2013-03-14", "2013-03", True),
+    ("sa2013-03-14", "2013-03-14", False),
+    ("sa2013-03-14", "2013-03-15", True),
+    ("sa2013-03-14", "2013-03", False),
+    ("eb2013-03-14", "2013-03-13", True),
+    ("eb2013-03-14", "2013-03", False),
+    ("ap2013-03-14", "2013-03", True),
+    # 29 February: there are leap years, and years that look like one.
+    ("2024-02", "2024-02-29", True),
+    ("2024-02-29", "2024-02-29T23:59:59+08:00", True),
+    ("2024-03", "2024-02-29", False),
+    ("sa2024-02-28", "2024-02-29", True),
+    ("eb2024-03-01", "2024-02-29", True),
+    ("2000-02-29", "2000-02-29", True),
+    ("2024", "2024-12-31", True),
+    # A leap second is the last second of its minute.
+    ("2016-12-31", "2016-12-31T23:59:60+08:00", True),
+    ("2017", "2016-12-31T23:59:60+08:00", False),
+    ("2016-12-31T23:59:60", "2016-12-31T23:59:59+08:00", True),
+    ("2016-12-31T23:59:60Z", "2017-01-01T07:59:60+08:00", True),
+    # Zones: the same instant is the same time, whatever it is written in; without a zone it is the deployment's.
+    ("2013-01-14T00:00:00Z", "2013-01-14T08:00:00+08:00", True),
+    ("2013-01-14T00:00:00Z", "2013-01-14T08:00:00Z", False),
+    ("2013-01-14", "2013-01-13T20:00:00Z", True),
+    ("2013-01-14", "2013-01-14T20:00:00Z", False),
+    ("2013-01-14T08:00:00", "2013-01-14T00:00:00Z", True),
+    ("2013-01-14T00:00:00+14:00", "2013-01-13T10:00:00Z", True),
+    ("2013-01-14T00:00:00-14:00", "2013-01-14T14:00:00Z", True),
+    ("2013-01-14T00:00:00+05:30", "2013-01-13T18:30:00Z", True),
+    ("2013-01-14T00:00:00-00:30", "2013-01-14T00:30:00Z", True),
+    ("lt2013-01-14T00:00:00+14:00", "2013-01-14T00:00:00-14:00", False),
+    ("gt2013-01-14T00:00:00+14:00", "2013-01-14T00:00:00-14:00", True),
+    # Before 1970, and far from it.
+    ("1969-12-31", "1969-12-31T23:59:59.999+08:00", True),
+    ("lt1970-01-01T08:00:00", "1970-01-01T07:59:59.999+08:00", True),
+    ("1912-06", "1912-06-23", True),
+    ("1900", "1900-02-28", True),
+    ("lt1970", "1893-12-26", True),
+    ("0001", "0001-01-01", True),
+    ("le9999", "9999-12-31", True),
+    # Fractions of a second, as fine as a microsecond; zeros beyond the millisecond are padding.
+    ("2013-01-14T10:00:00.123", "2013-01-14T10:00:00.123456+08:00", True),
+    ("2013-01-14T10:00:00.123456", "2013-01-14T10:00:00.123+08:00", False),
+    ("2013-01-14T10:00:00.1230000", "2013-01-14T10:00:00.123+08:00", True),
+]
+
+
+@pytest.mark.parametrize(("asked", "held", "found"), SEMANTICS)
+def test_what_a_date_means(asked: str, held: str, found: bool) -> None:
+    observation = {"resourceType": "Observation", "effectiveDateTime": held}
+    assert finds(f"Observation?date={quote(asked)}", observation) is found
+
+
+PERIOD_SEMANTICS = [
+    # asked, (start, end), found: an end that is left out is open, and a partial one is taken wholly.
+    ("2013", ("2013", "2013"), True),
+    ("2013", ("2013-01-01", "2013-12-31T23:59:59+08:00"), True),
+    ("2013", ("2012-12-31", "2013-06"), False),
+    ("2013", ("2013-06", None), False),
+    ("2013-06", ("2013-06-01", "2013-06-30"), True),
+    ("ge2013-06", ("2013-01", "2013-07"), True),
+    ("gt2013-06", ("2013-01", "2013-06"), False),
+    ("gt2013-06-15", ("2013-01", "2013-06"), True),
+    ("lt2013-06-15", ("2013-06", None), True),
+    ("lt2013-06", ("2013-06", None), False),
+    ("sa2013-05", ("2013-06", None), True),
+    ("sa2013-06-15", ("2013-06", None), False),
+    ("eb2013-07", (None, "2013-06"), True),
+    ("eb2013-06-15", (None, "2013-06"), False),
+    ("ne2013", ("2013-06", None), True),
+    ("ge2100", ("2013", None), True),
+    ("le0001", (None, "2013"), True),
+    ("2024-02-29", ("2024-02-29", "2024-02-29"), True),
+    ("2013-01-14", ("2013-01-13T16:00:00Z", "2013-01-14T15:59:59Z"), True),
+    ("2013-01-14", ("2013-01-13T15:59:59Z", "2013-01-14T15:59:59Z"), False),
+]
+
+
+@pytest.mark.parametrize(("asked", "period", "found"), PERIOD_SEMANTICS)
+def test_what_a_date_means_of_a_period(asked: str, period: tuple[str | None, str | None], found: bool) -> None:
+    held = {name: end for name, end in zip(("start", "end"), period, strict=True) if end}
+    encounter = {"resourceType": "Encounter", "id": "e", "period": held}
+    assert finds(f"Encounter?date={asked}", encounter) is found
+
+
+# The days of a zone with daylight saving time: (zone, text, first instant, last second), in UTC.
+ZONED_DAYS = [
+    ("America/New_York", "2024-03-10", at(2024, 3, 10, 5), at(2024, 3, 11, 4)),
+    ("America/New_York", "2024-11-03", at(2024, 11, 3, 4), at(2024, 11, 4, 5)),
+    ("America/New_York", "2024-03-10T02:30:00", at(2024, 3, 10, 7, 30), at(2024, 3, 10, 7, 30, 1)),
+    ("America/New_York", "2024-11-03T01:30:00", at(2024, 11, 3, 5, 30), at(2024, 11, 3, 5, 30, 1)),
+    ("America/Sao_Paulo", "2018-11-04", at(2018, 11, 4, 3), at(2018, 11, 5, 2)),
+    ("Asia/Shanghai", "1986-05-04", at(1986, 5, 3, 16), at(1986, 5, 4, 15)),
+    ("Asia/Shanghai", "2024-06-01", at(2024, 5, 31, 16), at(2024, 6, 1, 16)),
+    ("Pacific/Kiritimati", "2024-01-01", at(2023, 12, 31, 10), at(2024, 1, 1, 10)),
+    ("Asia/Kathmandu", "2024-01-01", at(2023, 12, 31, 18, 15), at(2024, 1, 1, 18, 15)),
+]
+
+
+@pytest.mark.parametrize(("zone", "text", "start", "end"), ZONED_DAYS)
+def test_a_day_is_that_of_the_zone(zone: str, text: str, start: int, end: int) -> None:
+    assert covered(text, ZoneInfo(zone)) == (start, end - 1)
 
 
 PERIODS = {

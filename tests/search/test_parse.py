@@ -6,7 +6,21 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, Problem, TooCostly, UnsupportedParameter
 from fhir_server.search.asked import Include, SortKey
-from fhir_server.search.ast import And, Chain, Filed, IdIn, InSpan, Missing, Not, Or, PersonReference, Updated
+from fhir_server.search.ast import (
+    And,
+    Chain,
+    Filed,
+    Has,
+    IdIn,
+    InSpan,
+    Listed,
+    Missing,
+    Not,
+    Or,
+    PersonReference,
+    Updated,
+)
+from fhir_server.search.string import Exact
 from tests.search.reading import MATCHES, ask, clause, finds
 
 
@@ -27,6 +41,7 @@ def test_a_repeated_parameter_is_and_a_comma_is_or() -> None:
 
 def test_ids_and_times_of_update_stand_outside_the_index() -> None:
     assert clause("Patient?_id=a,b") == IdIn(("a", "b"))
+    assert clause("Patient?_id:not=a,b") == Not(IdIn(("a", "b")))
     asked = clause("Patient?_lastUpdated=gt2024-01-01T00:00:00Z")
     assert isinstance(asked, Updated)
     patient = {"resourceType": "Patient", "id": "a", "meta": {"lastUpdated": "2024-01-01T00:00:00.500Z"}}
@@ -70,6 +85,12 @@ def test_missing_is_of_terms_or_of_spans() -> None:
         "_sort=birthdate&_sort=_id",
         "_lastUpdated=x",
         "_id=a,",
+        "_id:missing=x",
+        "_list=",
+        "_list=a,",
+        "_list=List/1",
+        "_has:Observation:patient:date=x",
+        "organization.partof._lastUpdated=x",
     ],
 )
 def test_values_that_cannot_be_read_are_refused(query: str) -> None:
@@ -85,23 +106,28 @@ def test_values_that_cannot_be_read_are_refused(query: str) -> None:
         "_id:exact=a",
         "_lastUpdated:exact=2020",
         "birthdate:not=2020",
-        "_text=x",
-        "_has:Observation:patient:code=x",
-        "_revinclude=Observation:subject",
-        "_include:iterate=Patient:organization",
-        "_include=*",
-        "_include=Patient:*",
-        "_sort=name",
-        "_sort=birthdate,_id",
+        "_has:Observation:code=x",
+        "_has=x",
+        "_has:=x",
+        "_hash:Observation:patient:code=x",
+        "_has:Observation:patient:=x",
+        "_has:Nothing:patient:code=x",
+        "_has:Observation:nothing:code=x",
+        "_has:Observation:code:code=x",
+        "_has:Observation:performer:nothing=x",
+        "_has:Observation:encounter:code=x",
+        "_has:Observation:patient:code:nonsense=x",
+        "_list=$current-allergies",
+        "_list:not=1",
+        "_list.code=1",
         "_sort=nothing",
-        "_summary=true",
-        "_elements=name",
-        "_filter=x",
-        "general-practitioner.organization.name=x",
         "name.family=x",
         "_count:x=1",
         "organization:Patient.name=x",
         "organization.nothing=x",
+        "organization.partof.nothing=x",
+        "organization.name.family=x",
+        "organization:identifier.name=x",
         "organization._has:Patient:x:y=z",
         "gender:=male",
     ],
@@ -112,14 +138,23 @@ def test_what_is_not_supported_is_refused(query: str) -> None:
 
 
 def test_lenient_handling_leaves_out_the_unknown_and_the_empty_only() -> None:
-    asked = ask("Patient?colour=red&name=&gender=male&_elements=id&organization.nothing=x&_count=", lenient=True)
-    assert asked.ignored == ("colour", "name", "_elements", "organization.nothing", "_count")
+    asked = ask("Patient?colour=red&name=&gender=male&_query=id&organization.nothing=x&_count=", lenient=True)
+    assert asked.ignored == ("colour", "name", "_query", "organization.nothing", "_count")
     assert asked.used == (("gender", "male"),)
     assert isinstance(asked.clause, Filed)
 
 
 @pytest.mark.parametrize(
-    "query", ["name:nonsense=x", "birthdate=x", "_has:Observation:patient:code=x", "_revinclude=x", "_sort=name"]
+    "query",
+    [
+        "name:nonsense=x",
+        "birthdate=x",
+        "_has:Observation:patient:date=x",
+        "_has:Nothing:patient:code=x",
+        "_list=$current-problems",
+        "_filter=name eq",
+        "_filter=colour eq red",
+    ],
 )
 def test_lenient_handling_still_refuses_what_it_knows(query: str) -> None:
     with pytest.raises(Problem) as refused:
@@ -177,8 +212,88 @@ def test_a_target_whose_parameter_does_not_take_the_value_is_found_nowhere() -> 
         ask("Observation?subject.birthdate=x")
     mixed = clause("Provenance?target.start=dayshift")  # a date of Slot, a token of GraphDefinition
     assert isinstance(mixed, Chain)
-    assert dict(mixed.clause_by_target)["Slot"] == Or(())
+    assert mixed.targets == ("GraphDefinition",)
     assert isinstance(dict(mixed.clause_by_target)["GraphDefinition"], Filed)
+
+
+def test_a_chain_has_several_steps() -> None:
+    led = clause("Observation?subject:Patient.organization.partof.name:exact=x")
+    for param, target in (("subject", "Patient"), ("organization", "Organization"), ("partof", "Organization")):
+        assert isinstance(led, Chain)
+        assert (led.param, led.targets) == (param, (target,))
+        [(_, led)] = led.clause_by_target
+    assert led == Filed("name", ("name:exact|x",), (Exact("x"),))
+    through_any = clause("Observation?subject.organization.name=x")
+    assert isinstance(through_any, Chain)
+    assert set(through_any.targets) == {"Device", "Location", "Patient"}
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("_id=a,b", IdIn),
+        ("_id:not=a", Not),
+        ("_lastUpdated=gt2020", Updated),
+        ("_tag=a|b", Filed),
+        ("identifier=|x", Filed),
+        ("general-practitioner:identifier=x", Filed),
+        ("birthdate:missing=true", Missing),
+        ("_list=a", Listed),
+        ("_list=a,b", Or),
+        ("_has:Group:member:_id=102", Has),
+        ("link.name=x", Chain),
+    ],
+)
+def test_a_chain_ends_in_whatever_its_target_can_be_asked(end: str, kind: type) -> None:
+    led = clause(f"Observation?subject:Patient.{end}")
+    assert isinstance(led, Chain)
+    [(_, last)] = led.clause_by_target
+    assert isinstance(last, kind)
+    assert last == clause(f"Patient?{end}")
+
+
+def test_has_asks_what_refers_to_a_resource() -> None:
+    asked = clause("Patient?_has:Observation:patient:code=1234-5")
+    assert asked == Has("Observation", "patient", clause("Observation?code=1234-5"))
+    nested = clause("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=MyUserId")
+    assert nested == Has("Observation", "patient", Has("AuditEvent", "entity", clause("AuditEvent?agent=MyUserId")))
+    chained = clause("Patient?_has:Observation:patient:performer:Practitioner.name=x")
+    assert chained == Has("Observation", "patient", clause("Observation?performer:Practitioner.name=x"))
+    several = clause("Patient?_has:Observation:patient:code:not=a&_has:Group:member:_id=b,c")
+    assert several == And(
+        (Has("Observation", "patient", clause("Observation?code:not=a")), Has("Group", "member", IdIn(("b", "c"))))
+    )
+
+
+def test_what_every_type_has_can_be_asked_of_all_types_at_once() -> None:
+    assert clause("Resource?_id=a") == IdIn(("a",))
+    assert clause("Resource?_list=a") == Listed("a")
+    assert clause("Resource?_has:Provenance:target:recorded=2020") == clause(
+        "Patient?_has:Provenance:target:recorded=2020"
+    )
+    with pytest.raises(UnsupportedParameter):
+        ask("Resource?name=x")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Organization?" + ".".join(["partof"] * 6) + ".name=x",
+        "Patient?" + "_has:Patient:link:" * 6 + "name=x",
+        "Patient?" + "link." * 10_000 + "name=x",
+        "Patient?" + "_has:Patient:link:" * 10_000 + "name=x",
+        "Provenance?target.target.target.target._lastUpdated=2020",
+        "Provenance?target._tag=" + ",".join(map(str, range(900))),
+    ],
+)
+def test_the_steps_and_the_branches_of_chains_have_a_limit(query: str) -> None:
+    with pytest.raises(TooCostly):
+        ask(query)
+
+
+def test_the_longest_chain() -> None:
+    assert isinstance(clause("Organization?" + "partof." * 5 + "name=x"), Chain)
+    assert isinstance(clause("Provenance?target.subject.name=x"), Chain)
 
 
 @pytest.mark.parametrize(

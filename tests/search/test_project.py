@@ -13,7 +13,7 @@ import pytest
 from fhir_server.definitions.registry import registry
 from fhir_server.search.project import Projector
 from fhir_server.search.support import unsupported
-from tests.search.reading import PROJECT
+from tests.search.reading import BASE, PROJECT
 from tests.shared import SHARED
 
 FILES = sorted((SHARED / "data").glob("examples-r4/*.ndjson.gz")) + sorted(
@@ -29,7 +29,7 @@ def test_every_published_example_can_be_filed(path: Path) -> None:
             if resource["resourceType"] not in registry().types:
                 continue
             filed = PROJECT(resource)
-            codes = registry().parameters(resource["resourceType"]).keys()
+            codes = registry().parameters(resource["resourceType"]).keys() | {"_text", "_content"}
             assert {term.partition("|")[0].partition(":")[0] for term in filed.terms} <= codes
             assert filed.ranges.keys() <= codes
             assert filed.sort.keys() <= filed.ranges.keys()
@@ -66,26 +66,48 @@ def test_an_observation_is_filed_as_the_store_expects() -> None:
     assert (weight.lo, weight.hi) == (70.5, 70.5)
     assert set(weight.terms) == {
         f"value-quantity|{form}" for form in ("http://unitsofmeasure.org|", "http://unitsofmeasure.org|kg", "|kg")
-    }
+    } | {"value-quantity:base|g1"}
+    assert weight.second == (70500.0, 70500.0)
     (both,) = filed.ranges["code-value-quantity"]
     assert {"code-value-quantity$0||29463-7", "code-value-quantity$1||kg"} <= set(both.terms)
-    assert filed.sort == {"date": 1_000_000}
+    assert filed.sort == {"date": 1_000_000, "value-quantity": 70.5, "combo-value-quantity": 70.5}
 
 
-def test_what_is_not_supported_is_not_filed() -> None:
-    reasons = {
-        (type, code): reason
+def test_every_parameter_of_the_standard_is_answered() -> None:
+    refused = {
+        (type, code)
         for type in registry().types
         for code, parameter in registry().parameters(type).items()
-        if (reason := unsupported(parameter))
+        if unsupported(parameter)
     }
-    assert ("Location", "near") in reasons
-    assert ("Patient", "phonetic") in reasons
-    assert {code for _, code in reasons} <= {
-        "near",
-        "phonetic",
-        "chromosome-variant-coordinate",
-        "chromosome-window-coordinate",
-        "referenceseqid-variant-coordinate",
-        "referenceseqid-window-coordinate",
+    assert refused == set()
+
+
+def test_what_a_resource_leads_to_is_kept_by_parameter() -> None:
+    observation = {
+        "resourceType": "Observation",
+        "subject": {"reference": f"{BASE}/Patient/1/_history/2"},
+        "performer": [{"reference": "Practitioner/2"}, {"reference": "#p"}, {"reference": "Practitioner/2"}],
+        "encounter": {"reference": "http://elsewhere.org/Encounter/3"},
+        "device": {"identifier": {"value": "x"}},
     }
+    links = PROJECT(observation).links
+    assert links == {"subject": ("Patient/1",), "patient": ("Patient/1",), "performer": ("Practitioner/2",)}
+
+
+@pytest.mark.parametrize(
+    ("value", "sorted_by"),
+    [
+        ({"valueQuantity": {"value": 7}}, 7),
+        ({"valueQuantity": {"value": 7, "comparator": ">="}}, 7),
+        ({"valueQuantity": {"value": 7, "comparator": "<"}}, None),
+        ({"valueQuantity": {"unit": "mg"}}, None),
+    ],
+)
+def test_a_quantity_sorts_by_its_lower_end(value: dict[str, Any], sorted_by: float | None) -> None:
+    assert PROJECT({"resourceType": "Observation", **value}).sort.get("value-quantity") == sorted_by
+
+
+def test_numbers_sort_by_the_lowest() -> None:
+    risk = {"resourceType": "RiskAssessment", "prediction": [{"probabilityDecimal": 0.5}, {"probabilityDecimal": 0.25}]}
+    assert PROJECT(risk).sort == {"probability": 0.25}

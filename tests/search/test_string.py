@@ -103,8 +103,3 @@ def test_a_value_of_which_nothing_is_left_is_refused(value: str) -> None:
 def test_other_modifiers_are_refused() -> None:
     with pytest.raises(UnsupportedParameter):
         ask("Patient?name:text=x")
-
-
-def test_phonetic_matching_is_said_to_be_unsupported() -> None:
-    with pytest.raises(UnsupportedParameter, match="phonetic"):
-        ask("Patient?phonetic=x")

@@ -1,10 +1,13 @@
 """Token parameters: R4 Search, "token"."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.token import Coded, Token, forms, looked_up
-from tests.search.reading import PROJECT, ask, finds
+from fhir_server.search.ast import InValueSet, Not, Subsumed
+from fhir_server.search.token import Coded, Token, forms, looked_up, terms_of
+from tests.search.reading import BASE, PROJECT, ask, clause, finds
 
 PATIENT = {
     "resourceType": "Patient",
@@ -86,7 +89,83 @@ def test_a_token_needs_a_code_or_a_system(value: str) -> None:
         ask(f"Patient?gender={value}")
 
 
-@pytest.mark.parametrize("modifier", ["in", "not-in", "above", "below", "exact", "of-type", "nonsense", ""])
+TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+TYPED = {
+    "resourceType": "Patient",
+    "identifier": [
+        {"value": "A12", "type": {"coding": [{"system": TYPES, "code": "MR"}, {"system": "urn:t|x", "code": "card"}]}},
+        {"value": "B7", "type": {"coding": [{"system": TYPES, "code": "PPN"}, {"code": "bare"}]}},
+        {"type": {"coding": [{"system": TYPES, "code": "SS"}]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (f"{TYPES}|MR|A12", True),
+        (f"{TYPES}|mr|a12", True),
+        (f"{TYPES}|MR|B7", False),
+        (f"{TYPES}|PPN|B7", True),
+        (r"urn:t\|x|card|A12", True),
+        ("urn:t|card|A12", False),
+        (f"{TYPES}|SS|A12", False),
+        (f"{TYPES}|PPN|A12,{TYPES}|PPN|B7", True),
+    ],
+)
+def test_an_identifier_is_found_by_one_of_its_types_and_its_value(query: str, found: bool) -> None:
+    assert finds(f"Patient?identifier:of-type={query}", TYPED) is found
+
+
+@pytest.mark.parametrize("value", ["MR|A12", f"{TYPES}|MR", f"{TYPES}||A12", f"|MR|{TYPES}", f"{TYPES}|MR|", "a|b|c|d"])
+def test_of_type_needs_all_three_parts(value: str) -> None:
+    with pytest.raises(InvalidSearchValue, match="three parts"):
+        ask(f"Patient?identifier:of-type={value}")
+
+
+def test_what_needs_terminology_is_left_to_the_planner() -> None:
+    codes = "http://loinc.org"
+    assert clause("Observation?code:in=http://v.org/s|1") == InValueSet("code", "http://v.org/s|1")
+    assert clause(f"Observation?code:in={BASE}/ValueSet/1") == InValueSet("code", "ValueSet/1")
+    assert clause("Observation?code:in=ValueSet/1") == InValueSet("code", "ValueSet/1")
+    assert clause("Observation?code:not-in=urn:oid:1.2") == Not(InValueSet("code", "urn:oid:1.2"))
+    assert clause(f"Observation?code:below={codes}|1-8") == Subsumed("code", codes, "1-8", above=False)
+    assert clause(f"Observation?code:above={codes}|1-8") == Subsumed("code", codes, "1-8", above=True)
+
+
+@pytest.mark.parametrize(
+    "query", ["code:below=1-8", "code:above=|1-8", "code:below=http://loinc.org|", "code:in=mine", "code:not-in=mine"]
+)
+def test_hierarchies_need_the_system_and_value_sets_their_url(query: str) -> None:
+    with pytest.raises(InvalidSearchValue):
+        ask(f"Observation?{query}")
+
+
+@dataclass
+class ValueSet:
+    codes: frozenset[tuple[str, str]]
+    systems: frozenset[str]
+
+
+@pytest.mark.parametrize(
+    ("coded", "member"),
+    [
+        (Coded("urn:a", "x"), True),
+        (Coded("urn:a", "X"), True),
+        (Coded("urn:a", "y"), False),
+        (Coded("urn:b", "x"), False),
+        (Coded(None, "x"), False),
+        (Coded(None, "x", implied="urn:a"), True),
+        (Coded("urn:w|1", "anything"), True),
+    ],
+)
+def test_a_member_of_a_value_set_is_filed_under_one_of_its_terms(coded: Coded, member: bool) -> None:
+    members = ValueSet(frozenset({("urn:a", "x"), ("urn:a", "z")}), frozenset({"urn:w|1"}))
+    filed = {f"code{form}" for form in forms(coded)}
+    assert (not filed.isdisjoint(terms_of("code", members))) is member
+
+
+@pytest.mark.parametrize("modifier", ["exact", "contains", "identifier", "nonsense", ""])
 def test_other_modifiers_are_refused(modifier: str) -> None:
     with pytest.raises(UnsupportedParameter):
         ask(f"Patient?gender:{modifier}=x")

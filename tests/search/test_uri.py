@@ -3,7 +3,8 @@
 import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from tests.search.reading import ask, finds
+from fhir_server.search.ast import Text
+from tests.search.reading import ask, clause, finds
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,25 @@ def test_a_profile_is_found_with_and_without_its_version() -> None:
     assert finds("Basic?_source=urn:s", resource)
 
 
-@pytest.mark.parametrize("query", ["ValueSet?url:exact=a", "Basic?_profile:below=http://a"])
-def test_what_is_not_answered_is_refused(query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("_profile:below=http://p.org", True),
+        ("_profile:below=http://p.org/y", False),
+        ("_profile:above=http://p.org/x/y", False),
+        ("_profile:above=http://p.org/x|1/y", True),
+        ("_source:below=urn:s", True),
+        ("_source:below=urn", False),
+    ],
+)
+def test_profiles_and_sources_are_compared_step_by_step_on_the_resource(query: str, found: bool) -> None:
+    resource = {"resourceType": "Basic", "meta": {"profile": ["http://p.org/x|1"], "source": "urn:s"}}
+    assert isinstance(clause(f"Basic?{query}"), Text)
+    assert finds(f"Basic?{query}", resource) is found
+
+
+@pytest.mark.parametrize("query", ["ValueSet?url:exact=a", "Basic?_profile:contains=http://a"])
+def test_other_modifiers_are_refused(query: str) -> None:
     with pytest.raises(UnsupportedParameter):
         ask(query)
 

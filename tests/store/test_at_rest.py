@@ -23,8 +23,16 @@ ADDRESS, CITY, MRN, FINDING, DISPLAY = (
     "左侧乳腺恶性肿瘤术后",
     "Carcinoma of breast",
 )
+# How the name is read and sounds, and words of the narrative: what is filed beside the body (search/pinyin.py, words.py).
+PINYIN, INITIALS, SOUND = "ouyangmingyueqingfeng", "oymyqf", "ouyanminyueqinfen"
+WORD, WORDS = "lymphadenopathy", "淋巴结转移"
 SECRETS = (
     NAME + GIVEN,
+    PINYIN,
+    PINYIN[:12],
+    SOUND,
+    WORD,
+    WORDS,
     GIVEN,
     RESIDENT,
     PHONE,
@@ -50,6 +58,7 @@ CONDITION = {
     "resourceType": "Condition", "id": "c1", "subject": {"reference": f"Patient/{CONTROL}", "display": NAME + GIVEN},
     "code": {"coding": [{"system": "http://snomed.info/sct", "code": "254837009", "display": DISPLAY}], "text": FINDING},
     "note": [{"text": FINDING}],
+    "text": {"status": "additional", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{WORDS} {WORD}</div>'},
 }  # fmt: skip
 
 
@@ -81,6 +90,10 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
                     {"identifier": RESIDENT},
                     {"phone": PHONE},
                     {"address": ADDRESS},
+                    {"name": PINYIN},
+                    {"name": INITIALS},
+                    {"phonetic": SOUND},
+                    {"_content": NAME + GIVEN},
                     {"family": "searched-for-name"},
                 ):
                     assert doctor.get("Patient", params=query).status_code == 200
@@ -92,6 +105,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
                     doctor.post("Patient", json={"resourceType": "Patient", "gender": NAME + GIVEN}).status_code == 422
                 )
                 assert doctor.get("Condition", params={"code:text": FINDING}).status_code in (200, 400)
+                for words in (WORD, WORDS):
+                    assert len(doctor.get("Condition", params={"_text": words}).json()["entry"]) == 1
                 assert (
                     doctor.get("Condition", params={"subject:Patient.family": NAME, "_count": "1"}).status_code == 200
                 )

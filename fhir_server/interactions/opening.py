@@ -1,0 +1,45 @@
+"""Rows opened for an answer, and the record of their disclosure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from fhir_server.audit.event import Happening
+from fhir_server.auth.gate import RequestGate
+from fhir_server.interactions.call import Services, disclosed, joined
+from fhir_server.interactions.together import all_of
+from fhir_server.store.resources import Document
+
+
+class Opened(NamedTuple):
+    """A document that is shown, and the JSON of its resource; or of what it contains under the id `fragment`."""
+
+    type: str
+    document: Document
+    body: bytes
+    fragment: str = ""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.document['_id']}"
+
+
+async def opened_rows(use: Services, rows: Iterable[tuple[str, Document]]) -> list[Opened]:
+    """Return rows of any types, in their order, opened."""
+    by_type: dict[str, list[Document]] = {}
+    found = list(rows)
+    for type, document in found:
+        by_type.setdefault(type, []).append(document)
+    bodies = await all_of(use.resources.opened(type, documents) for type, documents in by_type.items())
+    following = {type: iter(each) for type, each in zip(by_type, bodies, strict=True)}
+    return [Opened(type, document, next(following[type])) for type, document in found]
+
+
+def shown(interaction: str, rows: Sequence[Opened], gate: RequestGate, *, query: str | None = None) -> Happening:
+    """Return what is to be recorded when these rows, which the gate admitted, leave."""
+    by_type: dict[str, list[Document]] = {}
+    for each in {row.reference: row for row in rows}.values():
+        by_type.setdefault(each.type, []).append(each.document)
+    parts = (disclosed(interaction, type, documents, gate) for type, documents in by_type.items())
+    return joined(interaction, parts, query=query)

@@ -1,0 +1,65 @@
+"""What is to be found, and the rows of it: by the index, or decided on opened bodies where the index cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.errors import TooCostly
+from fhir_server.fhir_json import parse
+from fhir_server.interactions.call import Services
+from fhir_server.search.ast import Clause, IdIn, SelfIn, transform
+from fhir_server.search.mongo import to_filter
+from fhir_server.store.resources import Document, Gate, Sort
+from fhir_server.store.shadow import self_term
+
+MOST_OPENED = 5_000
+
+# What is not needed of a row that is shown.
+SHOWN = {"r": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+BY_ID: Sort = [("_id", 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be found: a clause without chains, and the persons whose records alone can match (None: any)."""
+
+    type: str
+    clause: Clause
+    persons: frozenset[int] | None = None
+
+
+def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
+    """Return the MongoDB filter of what is wanted, or, if bodies decide it, of all that may be."""
+    filter = to_filter(wanted.clause, use.term)
+    if wanted.persons is None:
+        return filter
+    persons = {"$in": sorted(wanted.persons)}
+    return {"$or": [{"$and": [{"pat": persons}, filter]}, {"$and": [{"pats": persons}, filter]}]}
+
+
+async def opened(use: Services, wanted: Wanted, gate: Gate, order: Sort) -> list[tuple[Document, Any]]:
+    """Return what is wanted, decided on opened bodies, with each resource. Raises TooCostly if too much must be opened."""
+    rows = await use.resources.find(
+        wanted.type, filter_of(use, wanted), gate, sort=order, limit=MOST_OPENED + 1, shown=SHOWN
+    )
+    if len(rows) > MOST_OPENED:
+        raise TooCostly(f"More than {MOST_OPENED} resources would have to be looked through: narrow the search.")
+    bodies = await use.resources.opened(wanted.type, rows)
+    clause = _with_ids(use, wanted, rows)
+    return [
+        (row, resource) for row, resource in zip(rows, map(parse, bodies), strict=True) if use.matches(clause, resource)
+    ]
+
+
+def _with_ids(use: Services, wanted: Wanted, rows: Sequence[Document]) -> Clause:
+    """Return the clause for these rows with ids in place of keyed self terms, which a resource alone does not show."""
+
+    def named(clause: Clause) -> Clause:
+        if not isinstance(clause, SelfIn):
+            return clause
+        numbers = set(clause.numbers)
+        return IdIn(tuple(row["_id"] for row in rows if use.term(self_term(f"{wanted.type}/{row['_id']}")) in numbers))
+
+    return transform(wanted.clause, named)
