@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from enum import StrEnum
@@ -13,15 +13,20 @@ from fhir_server.audit.event import Happening, Touched
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.gate import Gatekeeper, RequestGate
 from fhir_server.auth.policy import CONTEXTS
-from fhir_server.auth.requester import Requester
+from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.scopes import Reach
 from fhir_server.definitions.registry import Registry
 from fhir_server.errors import Absent, Forbidden, Problem
 from fhir_server.fhir_json import dump
+from fhir_server.interactions.terminology import Terminology
+from fhir_server.reindexing.definitions import Definitions
 from fhir_server.search.matches import Matches
 from fhir_server.search.project import Projector
+from fhir_server.search.sorting import SortValues
 from fhir_server.settings import Settings
 from fhir_server.store.commit import Committer
+from fhir_server.store.conditions import Conditions
+from fhir_server.store.history import History
 from fhir_server.store.instants import http_date, microseconds
 from fhir_server.store.resources import Document, Resources
 from fhir_server.store.writing import Writer
@@ -33,13 +38,18 @@ class Services:
 
     settings: Settings
     registry: Registry
+    definitions: Definitions
     projector: Projector
     matches: Matches
+    sort_values: SortValues
     resources: Resources
+    history: History
     writer: Writer
     committer: Committer
+    conditions: Conditions
     gatekeeper: Gatekeeper
     audit: AuditLog
+    terminology: Terminology
     clock: Callable[[], datetime]
     term: Callable[[str], int]
     cursor_key: bytes
@@ -63,6 +73,7 @@ class Call:
     """One request, or one entry of a batch.
 
     base: the server's base URL, without a slash at the end. if_match: the version number asked for, or None.
+    if_none_exist: the search that a conditional create is bound to, as it came.
     """
 
     requester: Requester
@@ -72,6 +83,7 @@ class Call:
     if_match: str | None = None
     if_none_match: frozenset[str] = frozenset()
     if_modified_since: datetime | None = None
+    if_none_exist: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,21 @@ def gate_for(use: Services, call: Call, type: str, letter: str, *, action: str =
     return gate
 
 
+def types_open_to(use: Services, call: Call) -> list[str]:
+    """Return the types that a token's scopes allow to be searched, the log only for auditors.
+
+    Raises Forbidden if they allow none.
+    """
+    requester = call.requester
+    allowed = CONTEXTS[requester.role]
+    found = [
+        type for type in sorted(use.registry.types) if requester.scopes.reach(type, "s", allowed) is not Reach.NONE
+    ]
+    if not found:
+        raise Forbidden("The token's scopes do not allow this interaction (s) on any type.")
+    return [type for type in found if type != "AuditEvent" or requester.role is Role.AUDITOR]
+
+
 def version_headers(document: Document) -> dict[str, str]:
     """Return the ETag and Last-Modified of a stored version."""
     return {"ETag": f'W/"{document["v"]}"', "Last-Modified": http_date(document["at"])}
@@ -135,6 +162,18 @@ def disclosed(
         query=query,
         note="break-glass" if opened else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
+    )
+
+
+def joined(interaction: str, parts: Iterable[Happening], *, query: str | None = None) -> Happening:
+    """Return what is to be recorded when documents of several types leave in one answer."""
+    found = list(parts)
+    return Happening(
+        interaction,
+        touched=tuple(each for part in found for each in part.touched),
+        query=query,
+        note=next((part.note for part in found if part.note), None),
+        notified=frozenset(each for part in found for each in part.notified),
     )
 
 

@@ -1,15 +1,14 @@
-"""What create, update, delete and transactions have in common: who may write what, and how it is stored.
+"""What create, update, patch, delete and transactions have in common: who may write what, as drafts of it.
 
-Source: FHIR R4 RESTful API, "create", "update", "delete"; consent.md D16.
+Source: FHIR R4 RESTful API, "create", "update", "patch", "delete"; consent.md D16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.policy import CONTEXTS, DIRECTORY
 from fhir_server.auth.requester import INSTITUTIONAL, Role
@@ -19,29 +18,20 @@ from fhir_server.errors import (
     Conflict,
     Forbidden,
     InvalidRequest,
+    InvalidResource,
     PreconditionFailed,
 )
-from fhir_server.interactions.call import (
-    Answer,
-    Call,
-    Return,
-    Services,
-    gate_for,
-    outcome,
-    serves,
-    touched,
-    version_headers,
-)
+from fhir_server.interactions.call import Call, Services, gate_for, serves
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.ids import new_id
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, Removal, Written, reborn
+from fhir_server.store.writing import Draft, Removal, reborn
 from fhir_server.validation.structure import check
 
 # Written by the server alone.
 OURS = frozenset({"AuditEvent"})
-TRIES = 5
+SUBSETTED = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED")
 
 
 async def creation(use: Services, call: Call, type: str, resource: Any, *, id: str | None = None) -> Draft:
@@ -49,9 +39,9 @@ async def creation(use: Services, call: Call, type: str, resource: Any, *, id: s
 
     Raises Forbidden if the requester may not write it, InvalidResource or InvalidRequest if it is not one.
     """
-    _may_write(use, call, type)
+    may_write(use, call, type)
     gate_for(use, call, type, "c")
-    _checked(use, type, resource)
+    checked(use, type, resource)
     return await _owned(use, call, Draft(resource, id or new_id(), call.requester.organization))
 
 
@@ -60,85 +50,46 @@ async def update(use: Services, call: Call, type: str, id: str, resource: Any) -
 
     Raises Absent where the requester may not see what is there or may not choose an id; Conflict if the id is taken.
     """
-    _may_write(use, call, type)
+    may_write(use, call, type)
     gate = gate_for(use, call, type, "u")
-    _checked(use, type, resource)
-    if resource.get("id") != id:
-        raise InvalidRequest("The id of the resource is not the id in the URL.", expression=f"{type}.id")
+    checked(use, type, resource, id)
     old = await _target(use, call, type, id, gate)
-    if call.if_match is not None and call.if_match != str(old["v"] if old else None):
-        raise PreconditionFailed("If-Match names another version than the current one: read the resource again.")
+    _as_expected(call, old)
     if old is not None:
-        draft = Draft(resource, id, old["org"], old["v"] + 1, old, old.get("by"))
-        return await _owned(use, call, draft)
+        return await _owned(use, call, _next(old, resource))
     return await _owned(use, call, await _under_own_id(use, call, type, id, resource))
+
+
+async def amendment(use: Services, call: Call, type: str, id: str, made: Callable[[Document], Awaitable[Any]]) -> Draft:
+    """Return the draft of the next version of a resource that must be there.
+
+    made: from the current document to the resource as it shall be. Raises Absent if there is nothing that the
+    requester may see.
+    """
+    may_write(use, call, type)
+    old = await _target(use, call, type, id, gate_for(use, call, type, "u"))
+    if old is None:
+        raise Absent
+    _as_expected(call, old)
+    resource = await made(old)
+    checked(use, type, resource, id)
+    return await _owned(use, call, _next(old, resource))
 
 
 async def deletion(use: Services, call: Call, type: str, id: str) -> Removal:
     """Return what a delete removes. Raises Absent if there is nothing that the requester may see."""
-    _may_write(use, call, type)
+    may_write(use, call, type)
     gate = gate_for(use, call, type, "d")
     old = await _target(use, call, type, id, gate)
     if old is None:
         versions = await use.resources.versions(type, id, gate)
         if not versions or not versions[0].get("deleted"):
             raise Absent
-    if call.if_match is not None and call.if_match != str(old["v"] if old else None):
-        raise PreconditionFailed("If-Match names another version than the current one: read the resource again.")
+    _as_expected(call, old)
     return Removal(type, id, old)
 
 
-async def store(
-    use: Services, call: Call, interaction: str, drafts: Sequence[Draft], removals: Sequence[Removal] = ()
-) -> list[Written]:
-    """Store drafts and deletions together with their AuditEvent; return the versions when they are durable.
-
-    Raises Conflict if another write came first; then nothing is stored.
-    """
-    for left in range(TRIES - 1, -1, -1):
-        try:
-            return await _stored(use, call, interaction, drafts, removals)
-        except Conflict:
-            # A Patient may have become known as another person meanwhile: made anew, the unit says so.
-            if not left:
-                raise
-    raise AssertionError("unreachable")
-
-
-async def _stored(
-    use: Services, call: Call, interaction: str, drafts: Sequence[Draft], removals: Sequence[Removal]
-) -> list[Written]:
-    at = use.now()
-    unit, written, tombstones = await use.writer.store(drafts, removals, at=at)
-    gone = zip((each.type for each in removals if each.old is not None), tombstones, strict=True)
-    documents = [*((each.type, each.document) for each in written), *gone]
-    happening = Happening(
-        interaction,
-        status=201 if interaction == "create" else 200,
-        touched=tuple(touched(type, each) for type, each in documents),
-    )
-    await use.audit.add(happening, call.requester, unit, at=at)
-    await use.committer.commit(unit)
-    return written
-
-
-def written_answer(call: Call, version: Written, status: int) -> Answer:
-    """Return the answer to a create or update."""
-    headers = {
-        **version_headers({"v": version.version, "at": version.at}),
-        "Location": f"{call.base}/{version.type}/{version.id}/_history/{version.version}",
-    }
-    match call.returns:
-        case Return.MINIMAL:
-            return Answer(status, headers=headers)
-        case Return.OUTCOME:
-            said = {"severity": "information", "code": "informational", "diagnostics": "Stored."}
-            return Answer(status, outcome(said), headers)
-        case _:
-            return Answer(status, version.body, headers)
-
-
-def _may_write(use: Services, call: Call, type: str) -> None:
+def may_write(use: Services, call: Call, type: str) -> None:
     """Raise Forbidden unless the requester's role may write, or delete, resources of this type at all."""
     serves(use, type)
     role = call.requester.role
@@ -150,10 +101,30 @@ def _may_write(use: Services, call: Call, type: str) -> None:
         raise Forbidden(f"A {role} token may not write.")
 
 
-def _checked(use: Services, type: str, resource: Any) -> None:
+def checked(use: Services, type: str, resource: Any, id: str | None = None) -> None:
+    """Raise InvalidResource or InvalidRequest unless this is a whole resource of the type, and of the id if one is named."""
     check(resource, served=use.registry.types)
     if resource["resourceType"] != type:
         raise InvalidRequest(f"The body is a {resource['resourceType']}, the URL says {type}.")
+    if id is not None and resource.get("id") != id:
+        raise InvalidRequest("The id of the resource is not the id in the URL.", expression=f"{type}.id")
+    tags = resource.get("meta", {}).get("tag", ())
+    if any((tag.get("system"), tag.get("code")) == SUBSETTED for tag in tags):
+        # R4 Search, "Summary": the tag is there so that a part of a resource cannot take the place of the whole.
+        said = "The tag SUBSETTED says that this is only a part of a resource: read the whole one and change that."
+        raise InvalidResource([("business-rule", f"{type}.meta.tag", said)])
+
+
+def _next(old: Document, resource: Mapping[str, Any]) -> Draft:
+    return Draft(resource, str(old["_id"]), old["org"], old["v"] + 1, old, old.get("by"))
+
+
+def _as_expected(call: Call, old: Document | None) -> None:
+    """Raise PreconditionFailed if the client expects another version than there is (RFC 9110, 13.1.1 and 13.1.2)."""
+    if call.if_match is not None and call.if_match != str(old["v"] if old else None):
+        raise PreconditionFailed("If-Match names another version than the current one: read the resource again.")
+    if old is not None and not call.if_none_match.isdisjoint({"*", str(old["v"])}):
+        raise PreconditionFailed("If-None-Match names what there is: read the resource again.")
 
 
 async def _owned(use: Services, call: Call, draft: Draft) -> Draft:

@@ -6,44 +6,80 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from pymongo.errors import PyMongoError
 
 from fhir_server.audit.event import Happening, Outcome, Touched
-from fhir_server.errors import Problem
+from fhir_server.errors import InvalidSearchValue, Problem, UnsupportedParameter
 from fhir_server.interactions.call import Answer, Call, Services, outcome, refusal
 from fhir_server.interactions.routes import Request
+from fhir_server.store.numbers import Outdated
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Ungated
 
 log = logging.getLogger(__name__)
 
 
-async def perform(use: Services, call: Call, request: Request, run: Callable[[], Awaitable[Answer]]) -> Answer:
+Run = Callable[[Services], Awaitable[Answer]]
+T = TypeVar("T")
+TRIES = 5
+
+
+async def perform(use: Services, call: Call, request: Request, run: Run) -> Answer:
     """Return the answer of an interaction, or the one that its problem makes.
 
+    run: carries the interaction out under the services of one state of the definitions, and is called again under those
+    of the next if they change meanwhile; whatever finds that out comes before anything is stored or leaves.
     A problem that nobody foresaw is logged under a number by its kind alone: its text could hold a patient's data.
     """
     try:
         return await _answered(use, call, request, run)
     except Exception as error:
-        number = uuid.uuid4().hex[:12]
-        log.error("failure %s in %s %s: %s", number, request.interaction, request.type, _trace(error))
-        status = 503 if isinstance(error, PyMongoError) else 500
-        code = "transient" if status == 503 else "exception"
-        await _try_to_record(use, call, request, status)
-        said = {"severity": "fatal", "code": code, "diagnostics": f"The server failed; its log has it as {number}."}
-        return Answer(status, outcome(said))
+        answer = failure(error, f"{request.interaction} {request.type}")
+        await _try_to_record(use, call, request, answer.status)
+        return answer
 
 
-async def _answered(use: Services, call: Call, request: Request, run: Callable[[], Awaitable[Answer]]) -> Answer:
+def failure(error: Exception, what: str) -> Answer:
+    """Return the answer to an error that nobody foresaw, and log it."""
+    number = uuid.uuid4().hex[:12]
+    log.error("failure %s in %s: %s", number, what, _trace(error))
+    status = 503 if isinstance(error, PyMongoError) else 500
+    code = "transient" if status == 503 else "exception"
+    said = {"severity": "fatal", "code": code, "diagnostics": f"The server failed; its log has it as {number}."}
+    return Answer(status, outcome(said))
+
+
+async def _answered(use: Services, call: Call, request: Request, run: Run) -> Answer:
     try:
-        return await run()
+        return await _under_present(use, run)
     except Problem as problem:
-        for each in await _refused(use, call, request, problem):
-            await use.audit.record(each, call.requester, at=use.now())
-        return refusal(problem)
+        refused = problem
+    for each in await _under_present(use, lambda present: _refused(present, call, request, refused)):
+        await use.audit.record(each, call.requester, at=use.now())
+    return refusal(refused)
+
+
+async def _under_present(use: Services, work: Callable[[Services], Awaitable[T]]) -> T:
+    """Return what work returns, begun again for as long as the definitions change in the middle of it."""
+    for left in range(TRIES - 1, -1, -1):
+        present = use.definitions.services
+        try:
+            return await work(present)
+        except Problem as problem:
+            if not left or not await _outdated(present, problem):
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _outdated(use: Services, problem: Problem) -> bool:
+    """Return whether these services are no longer the present ones, so that a problem may be none any more."""
+    if not isinstance(problem, Outdated | UnsupportedParameter | InvalidSearchValue):
+        return False
+    await use.definitions.renew(entering=isinstance(problem, Outdated))
+    return use.definitions.services is not use
 
 
 async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> list[Happening]:

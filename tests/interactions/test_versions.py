@@ -54,9 +54,8 @@ def test_prefer_says_what_a_write_returns(emr: httpx.Client, wanted: str, status
     assert answer.headers["Location"]
     assert (answer.json()["resourceType"] if answer.content else None) == type
     id = answer.headers["Location"].split("/Patient/")[1].split("/")[0]
-    answer = emr.put(
-        f"Patient/{id}", json={**PATIENT, "id": id}, headers={"Prefer": f"handling=lenient; return={wanted}"}
-    )
+    changed = {**PATIENT, "id": id, "gender": "other"}
+    answer = emr.put(f"Patient/{id}", json=changed, headers={"Prefer": f"handling=lenient; return={wanted}"})
     assert (answer.status_code, answer.headers["ETag"]) == (200, 'W/"2"')
     assert (answer.json()["resourceType"] if answer.content else None) == type
 
@@ -104,7 +103,7 @@ def test_if_match_with_another_version_is_412_and_nothing_is_stored(emr: httpx.C
             assert answer.status_code == 412
             assert answer.json()["issue"][0]["code"] == "conflict"
     assert emr.get(place).headers["ETag"] == 'W/"1"'
-    assert emr.put(place, json=first, headers={"If-Match": 'W/"1"'}).status_code == 200
+    assert emr.put(place, json={**first, "gender": "female"}, headers={"If-Match": 'W/"1"'}).status_code == 200
     assert emr.put("Patient/free-1", json={**PATIENT, "id": "free-1"}, headers={"If-Match": 'W/"1"'}).status_code == 412
     assert emr.delete(place, headers={"If-Match": 'W/"2"'}).status_code == 204
 
@@ -121,7 +120,8 @@ def test_of_parallel_updates_that_name_one_version_one_alone_is_stored(server: L
     first = created(emr)
     place = f"Patient/{first['id']}"
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: emr.put(place, json=first, headers={"If-Match": 'W/"1"'}), range(16)))
+        changed = [{**first, "birthDate": f"19{n + 10}"} for n in range(16)]
+        answers = list(pool.map(lambda each: emr.put(place, json=each, headers={"If-Match": 'W/"1"'}), changed))
     found = sorted(each.status_code for each in answers)
     assert found[0] == 200
     assert set(found[1:]) <= {409, 412}
