@@ -47,6 +47,7 @@ __all__ = [
     "negate",
     "per_person",
     "specialised",
+    "weakened",
 ]
 
 Key = Callable[[Attribute, Hashable], Hashable]
@@ -97,5 +98,28 @@ def specialised(predicate: Predicate, attribute: Attribute, values: Values) -> P
                 [(persons, specialised(part, attribute, values)) for persons, part in groups],
                 specialised(otherwise, attribute, values),
                 specialised(nobody, attribute, values),
+            )
+    return predicate
+
+
+def weakened(predicate: Predicate, attribute: Attribute, *, upwards: bool = True) -> Predicate:
+    """Return a predicate that does not ask for the attribute and holds wherever this one may, whatever its values are.
+
+    upwards: if false, it holds only where this one does whatever the values are.
+    """
+    match predicate:
+        case AnyOf(asked, _) | OnlyOf(asked, _) if asked == attribute:
+            return Constant(upwards)
+        case AllOf(parts):
+            return all_of(*(weakened(part, attribute, upwards=upwards) for part in parts))
+        case Either(parts):
+            return either(*(weakened(part, attribute, upwards=upwards) for part in parts))
+        case Not(part):
+            return negate(weakened(part, attribute, upwards=not upwards))
+        case PerPerson(groups, otherwise, nobody):
+            return per_person(
+                [(persons, weakened(part, attribute, upwards=upwards)) for persons, part in groups],
+                weakened(otherwise, attribute, upwards=upwards),
+                weakened(nobody, attribute, upwards=upwards),
             )
     return predicate

@@ -15,20 +15,29 @@ Indexes = tuple[IndexModel, ...]
 # Equality parameters of every kind share multikey indexes; there is no index for a single search parameter.
 TERM = IndexModel([("ix", ASCENDING), ("_id", ASCENDING)], name="term")
 UPDATED = IndexModel([("at", ASCENDING), ("_id", ASCENDING)], name="updated")
-DATE = IndexModel([("s.date", ASCENDING), ("_id", ASCENDING)], name="date", sparse=True)
+# In the order of the one parameter that most types have; what has no date stands first in it.
+DATE = IndexModel([("s.date", ASCENDING), ("_id", ASCENDING)], name="date")
 CUSTODIAN = IndexModel([("org", ASCENDING), ("pat", ASCENDING), ("_id", ASCENDING)], name="custodian")
 # Within one person's records; a Patient is found by its own terms, and only few records are of several persons.
 PERSON_TERM = IndexModel([("pat", ASCENDING), ("ix", ASCENDING)], name="person_term")
 PATIENT = IndexModel([("pr", ASCENDING)], name="patient", sparse=True)
 SEVERAL = IndexModel([("pats", ASCENDING)], name="several_persons", sparse=True)
 
-LOG: Indexes = (TERM, UPDATED, DATE)
-OF_NOBODY: Indexes = (TERM, UPDATED, DATE, CUSTODIAN)
+LOG: Indexes = (TERM, UPDATED)
+OF_NOBODY: Indexes = (TERM, UPDATED, CUSTODIAN)
 OF_PERSONS: Indexes = (*OF_NOBODY, PERSON_TERM, PATIENT, SEVERAL)
 PATIENTS: Indexes = (*OF_NOBODY, PATIENT, SEVERAL)
-EARLIER = (
+# Earlier versions are listed newest first: all, an institution's, a person's.
+EARLIER: Indexes = (
     IndexModel([("id", ASCENDING), ("v", ASCENDING)], name="version", unique=True),
-    IndexModel([("pr", ASCENDING)], name="patient", sparse=True),
+    IndexModel([("at", ASCENDING), ("id", ASCENDING), ("v", ASCENDING)], name="updated"),
+    IndexModel([("org", ASCENDING), ("at", ASCENDING)], name="custodian_updated"),
+)
+EARLIER_OF_PERSONS: Indexes = (
+    *EARLIER,
+    IndexModel([("pat", ASCENDING), ("at", ASCENDING)], name="person"),
+    PATIENT,
+    SEVERAL,
 )
 
 
@@ -44,12 +53,15 @@ class Collections:
         self._database = database
         self._indexes = dict.fromkeys(personal_types(registry), OF_PERSONS)
         self._indexes |= {"Patient": PATIENTS, "AuditEvent": LOG}
+        self._dated = frozenset(type for type in registry.types if "date" in registry.parameters(type))
+        self._earlier = dict.fromkeys(personal_types(registry), EARLIER_OF_PERSONS)
         self._ready: set[str] = set()
 
     async def ensure(self, *types: str) -> None:
         """Make the collections of these types unless they are there."""
         for type in types:
             if type not in self._ready:
-                await self._database[type].create_indexes(list(self._indexes.get(type, OF_NOBODY)))
-                await self._database[history_of(type)].create_indexes(list(EARLIER))
+                dated = (DATE,) if type in self._dated else ()
+                await self._database[type].create_indexes([*self._indexes.get(type, OF_NOBODY), *dated])
+                await self._database[history_of(type)].create_indexes(list(self._earlier.get(type, EARLIER)))
                 self._ready.add(type)

@@ -6,7 +6,6 @@ same as one that does not exist.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -23,7 +22,8 @@ Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 # What a read does not need.
-WITHOUT_RANGES = {"r": 0, "s": 0, "ix": 0, "has": 0}
+WITHOUT_RANGES = {"r": 0, "s": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+WITHOUT_BODY = {**WITHOUT_RANGES, "body": 0, "h": 0}
 MOST_MILLISECONDS = 60_000
 
 
@@ -58,7 +58,7 @@ class Resources:
     def __init__(self, database: AsyncDatabase[Document], keys: DataKeys, *, strictest_label: bool = True) -> None:
         self._database = database
         self._keys = keys
-        self._strictest_label = strictest_label
+        self.strictest_label = strictest_label
         self._current: dict[str, Coalesced[str, Document]] = {}
 
     async def read(self, type: str, id: str, gate: Gate) -> Document | None:
@@ -70,22 +70,19 @@ class Resources:
         return await self._admitted(type, await self._source(type).get_many(ids), gate)
 
     async def versions(self, type: str, id: str, gate: Gate) -> list[Document]:
-        """Return all versions of a resource that the gate admits, newest first; a deletion has no body.
+        """Return all versions of a resource that the gate admits, newest first, without their bodies.
 
         Each version is judged by the patients it names and by the labels of the whole life of the resource
         (consent.md, D21), which the newest version carries.
         """
-        current, earlier = await asyncio.gather(
-            self._source(type).get_many([id]),
-            self._database[history_of(type)].find({"id": id}, WITHOUT_RANGES).sort("v", -1).to_list(),
-        )
-        by_version = {each["v"]: {**each, "_id": id} for each in earlier} | {
-            each["v"]: each for each in current.values()
-        }
+        current = await self._source(type).get_many([id])
+        # In this order: what becomes an earlier version meanwhile is then found twice, never missed.
+        earlier = await self._database[history_of(type)].find({"id": id}, WITHOUT_BODY).to_list()
+        by_version = {each["v"]: {**each, "_id": id} for each in (*earlier, *current.values())}
         if not by_version:
             return []
         newest = by_version[max(by_version)]
-        lived = {"lab": newest.get("lab", [])} if self._strictest_label else {}
+        lived = {"lab": newest.get("lab", [])} if self.strictest_label else {}
         judged = {str(v): {**each, **lived} for v, each in by_version.items()}
         admitted = await self._admitted(type, judged, gate)
         return sorted(admitted.values(), key=lambda each: -each["v"])
@@ -103,10 +100,40 @@ class Resources:
         cursor = self._database[type].find(await self._gated(type, filter, gate), shown or WITHOUT_RANGES)
         return await cursor.sort(sort).limit(limit).max_time_ms(MOST_MILLISECONDS).to_list()
 
-    async def count(self, type: str, filter: Document, gate: Gate) -> int:
-        """Return how many documents the filter finds and the gate admits."""
+    async def count(self, type: str, filter: Document, gate: Gate, *, limit: int | None = None) -> int:
+        """Return how many documents the filter finds and the gate admits; no more than the limit are counted."""
         gated = await self._gated(type, filter, gate)
-        return await self._database[type].count_documents(gated, maxTimeMS=MOST_MILLISECONDS)
+        bounds: Document = {"maxTimeMS": MOST_MILLISECONDS, **({} if limit is None else {"limit": limit})}
+        return await self._database[type].count_documents(gated, **bounds)
+
+    async def distinct(self, type: str, field: str, filter: Document, gate: Gate, *, limit: int) -> list[Any]:
+        """Return the distinct values, at most as many as the limit, of a field of what the filter finds and the gate admits.
+
+        An array counts as its members. The values come in no order.
+        """
+        steps: list[Document] = [
+            {"$match": await self._gated(type, filter, gate)},
+            {"$project": {"_id": 0, "value": f"${field}"}},
+            {"$unwind": "$value"},
+            {"$group": {"_id": "$value"}},
+            {"$limit": limit},
+        ]
+        found = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
+        return [each["_id"] async for each in found]
+
+    async def explained(self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int) -> Document:
+        """Return how MongoDB finds the first documents, with what it examined. For operators alone: it speaks of all."""
+        find = {"find": type, "filter": await self._gated(type, filter, gate), "sort": dict(sort), "limit": limit}
+        found: Document = await self._database.command("explain", find, verbosity="executionStats")
+        return found
+
+    async def size(self, type: str) -> int:
+        """Return about how many resources of a type there are, for everybody together: not to be shown to anybody."""
+        return await self._database[type].estimated_document_count()
+
+    async def stored(self) -> frozenset[str]:
+        """Return the names of the collections that there are, those of resource types among them."""
+        return frozenset(await self._database.list_collection_names())
 
     async def custodians(self, type: str, filter: Document, gate: Gate) -> frozenset[str]:
         """Return the institutions that have documents which the filter finds and the gate admits."""

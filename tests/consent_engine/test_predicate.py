@@ -1,5 +1,6 @@
 """Predicates: when they hold, that simplifying changes nothing, and that it makes the common cases small."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -27,6 +28,7 @@ from consent_engine.predicate import (
     negate,
     per_person,
     specialised,
+    weakened,
 )
 
 TYPE, LABEL, CODE = Attribute.TYPE, Attribute.LABEL, Attribute.CODE
@@ -212,6 +214,18 @@ def test_simplifying_changes_no_answer(term, some):
         assert holds(built, record) == truth(term, record)
         for attribute in (LABEL, CODE):
             assert holds(specialised(built, attribute, record.attributes[attribute]), record) == holds(built, record)
+
+
+@settings(max_examples=300, deadline=None)
+@given(terms, st.lists(records, min_size=1, max_size=8), values)
+def test_a_weakened_predicate_holds_wherever_it_may_and_does_not_ask(term, some, others):
+    built = build(term)
+    upper, lower = weakened(built, LABEL), weakened(built, LABEL, upwards=False)
+    for record in some:
+        assert holds(lower, record) <= holds(built, record) <= holds(upper, record)
+        otherwise = replace(record, attributes={**record.attributes, LABEL: others})
+        assert holds(upper, record) == holds(upper, otherwise)
+        assert holds(lower, record) == holds(lower, otherwise)
 
 
 @settings(max_examples=100, deadline=None)

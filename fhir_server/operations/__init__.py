@@ -1,0 +1,1 @@
+"""FHIR operations ($everything, $meta …): one module each, and the table of them."""

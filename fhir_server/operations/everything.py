@@ -1,0 +1,136 @@
+"""Patient/[id]/$everything, Patient/$everything, Encounter/[id]/$everything.
+
+The records of a compartment and what they refer to, each under the gate of a read. Unless pages are asked for, all of it
+is one Bundle. Source: FHIR R4 OperationDefinition "Patient-everything", "Encounter-everything".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from fhir_server.auth.gate import RequestGate
+from fhir_server.errors import InvalidRequest, InvalidSearchValue
+from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.cursor import Cursor, Position, sealed_cursor
+from fhir_server.interactions.persons import Persons
+from fhir_server.interactions.query import CURSOR
+from fhir_server.interactions.read import present
+from fhir_server.operations.answers import Shown, opened, recorded, searchset, self_link
+from fhir_server.operations.definition import Invocation
+from fhir_server.operations.supporting import supporting
+from fhir_server.search import reference
+from fhir_server.store.resources import Document
+
+MOST_ON_A_PAGE = 5_000
+SHOWN = {"r": 0, "s": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+# The log is for auditors, by search; Bundles are copies of records.
+NOT_RECORDS = frozenset({"AuditEvent", "Bundle"})
+NO_CLINICAL_TIME = {"$expr": {"$and": [{"$eq": ["$w.lo", "$at"]}, {"$eq": ["$w.hi", "$at"]}]}}
+
+Filters = Mapping[str, Document]
+Row = tuple[str, Document]
+
+
+async def patient_everything(use: Services, call: Call, asked: Invocation) -> Answer:
+    """Return all records of a patient: of the person, as a search for the patient's records means it.
+
+    Raises Absent or Gone as a read of the Patient does, InvalidRequest if no patient is named and the token names none.
+    """
+    gate = gate_for(use, call, "Patient", "r")
+    id = asked.id or _in_context(call)
+    await present(use, "Patient", id, gate)
+    others = await Persons(use, gate).others((f"Patient/{id}",))
+    patients = sorted({id, *(each.removeprefix("Patient/") for each in others)})
+    types = sorted(use.gatekeeper.personal - NOT_RECORDS, key=lambda type: (type != "Patient", type))
+    filters = {type: {"pr": {"$in": patients}} for type in types}
+    return await _answer(use, call, asked, gate, filters, kin=frozenset())
+
+
+async def encounter_everything(use: Services, call: Call, asked: Invocation) -> Answer:
+    """Return all records of an encounter. Raises Absent or Gone as a read of the Encounter does."""
+    gate = gate_for(use, call, "Encounter", "r")
+    encounter = await present(use, "Encounter", str(asked.id), gate)
+    filters: dict[str, Document] = {"Encounter": {"_id": encounter["_id"]}}
+    for type, parameters in sorted(use.registry.compartment("Encounter").items()):
+        terms = [use.term(reference.term(each, f"Encounter/{encounter['_id']}")) for each in parameters]
+        belongs = {"ix": {"$in": sorted(terms)}}
+        filters[type] = {"$or": [filters[type], belongs]} if type in filters else belongs
+    filters = {type: filter for type, filter in filters.items() if type not in NOT_RECORDS}
+    return await _answer(use, call, asked, gate, filters, kin=frozenset(encounter.get("pr", ())))
+
+
+def _in_context(call: Call) -> str:
+    named = call.requester.subject or call.requester.patient
+    if named is None:
+        raise InvalidRequest("The token names no patient: ask for Patient/[id]/$everything.")
+    return named.removeprefix("Patient/")
+
+
+async def _answer(
+    use: Services, call: Call, asked: Invocation, gate: RequestGate, filters: Filters, *, kin: frozenset[str]
+) -> Answer:
+    """Return a page. kin: the patients of whom further records may be added because something refers to them."""
+    types = _types(use, asked)
+    limits = _limits(asked)
+    chosen = {type: {"$and": [filter, *limits]} for type, filter in filters.items() if types is None or type in types}
+    size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
+    rows = await _rows(use, gate, chosen, asked.after, size + 1)
+    page = await opened(use, rows[:size])
+
+    def wanted(type: str, document: Document) -> bool:
+        patients = document.get("pr", ())
+        chosen = type not in NOT_RECORDS and (types is None or type in types)
+        return chosen and (not patients or not kin.isdisjoint(patients))
+
+    included = await supporting(use, gate, page, wanted=wanted)
+    await recorded(use, call, asked, gate, [*page, *included])
+    links = [self_link(call, asked)]
+    whole = len(rows) <= size
+    if not whole:
+        links.append(_next_link(use, call, asked, page[-1]))
+    return searchset(call, links, page, included, len(page) if whole and asked.after is None else None)
+
+
+def _next_link(use: Services, call: Call, asked: Invocation, last: Shown) -> dict[str, str]:
+    after = Position((), last.type, last.document["_id"])
+    cursor = sealed_cursor(use.cursor_key, call.requester, Cursor(asked.place, asked.pairs, after))
+    return {"relation": "next", "url": f"{call.base}/{asked.place}?{CURSOR}={cursor}"}
+
+
+def _types(use: Services, asked: Invocation) -> frozenset[str] | None:
+    """Return the types that are asked for; None for all. Raises InvalidSearchValue."""
+    found = frozenset(type for each in asked.given.get("_type", ()) for type in each.split(","))
+    if not found <= use.registry.types:
+        raise InvalidSearchValue("_type names a type that is not served here.")
+    return found or None
+
+
+def _limits(asked: Invocation) -> list[Document]:
+    """Return the filters of what the times leave. Records without a clinical time are of every time."""
+    found: list[Document] = []
+    start, end, since = (asked.one(name) for name in ("start", "end", "_since"))
+    if start or end:
+        overlaps: Document = {"w.hi": {"$gte": start[0]}} if start else {}
+        overlaps |= {"w.lo": {"$lte": end[1]}} if end else {}
+        found.append({"$or": [overlaps, NO_CLINICAL_TIME]})
+    if since:
+        found.append({"at": {"$gte": since[0]}})
+    return found
+
+
+async def _rows(use: Services, gate: RequestGate, filters: Filters, after: Position | None, limit: int) -> list[Row]:
+    """Return the first rows behind a place, type by type as the filters stand, by id within each."""
+    types = list(filters)
+    if after:
+        types = types[types.index(after.type) :]
+    stored = await use.resources.stored()
+    types = [type for type in types if type in stored]
+    cuts = {after.type: {"$and": [filters[after.type], {"_id": {"$gt": after.id}}]}} if after else {}
+    found = await asyncio.gather(
+        *(
+            use.resources.find(type, cuts.get(type, filters[type]), gate, sort=[("_id", 1)], limit=limit, shown=SHOWN)
+            for type in types
+        )
+    )
+    return [(type, row) for type, rows in zip(types, found, strict=True) for row in rows][:limit]

@@ -1,0 +1,106 @@
+"""Observation/$lastn: the most recent observations of each kind — FHIR R4 OperationDefinition "Observation-lastn"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fhir_server.errors import InvalidRequest, TooCostly, UnsupportedParameter
+from fhir_server.fhir_json import parse
+from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.cursor import Pairs
+from fhir_server.interactions.resolving import resolved
+from fhir_server.interactions.wanted import BY_ID, MOST_OPENED, SHOWN, filter_of, opened
+from fhir_server.operations.answers import Shown, recorded, searchset, self_link
+from fhir_server.operations.definition import Invocation
+from fhir_server.search.ast import needs_body
+from fhir_server.search.parse import parse as parse_query
+from fhir_server.search.results import about_results
+
+TYPE = "Observation"
+SUBJECTS = ("patient", "subject")
+
+
+async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
+    """Return, of what a search would find, the last `max` of each code, newest first.
+
+    Raises InvalidRequest if no subject is named, TooCostly if there is too much to choose from.
+    """
+    gate = gate_for(use, call, TYPE, "s")
+    _check(asked.searched)
+    query = parse_query(
+        use.registry, TYPE, asked.searched, lenient=False, zone=use.zone, now=gate.now, base_url=call.base
+    )
+    wanted = await resolved(use, TYPE, query.clause, gate)
+    if needs_body(wanted.clause):
+        rows = [row for row, _ in await opened(use, wanted, gate, BY_ID)]
+    else:
+        rows = await use.resources.find(
+            TYPE, filter_of(use, wanted), gate, sort=BY_ID, limit=MOST_OPENED + 1, shown=SHOWN
+        )
+    if len(rows) > MOST_OPENED:
+        raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")
+    bodies = await use.resources.opened(TYPE, rows)
+    shown = [Shown(TYPE, row, body) for row, body in zip(rows, bodies, strict=True)]
+    last = newest(shown, asked.one("max") or 1)
+    await recorded(use, call, asked, gate, last)
+    return searchset(call, [self_link(call, asked)], last, (), len(last))
+
+
+def _check(searched: Pairs) -> None:
+    names = {name.partition(":")[0].partition(".")[0] for name, _ in searched}
+    if names.isdisjoint(SUBJECTS):
+        raise InvalidRequest("$lastn needs the subject: patient or subject.")
+    if shaping := next((name for name, _ in searched if about_results(name)), None):
+        raise UnsupportedParameter(f"$lastn does not take the parameter {shaping}.")
+
+
+def newest(shown: Sequence[Shown], most: int) -> list[Shown]:
+    """Return the newest of each group of observations of one code, newest first; those that tie with the last as well."""
+    found: list[Shown] = []
+    groups: dict[str, list[Shown]] = {}
+    group_of = grouped([tuple(kinds(parse(each.body))) for each in shown])
+    for each, group in zip(shown, group_of, strict=True):
+        groups.setdefault(group, []).append(each)
+    for members in groups.values():
+        members.sort(key=_time, reverse=True)
+        found += [each for each in members if _time(each) >= _time(members[:most][-1])]
+    return sorted(found, key=lambda each: (-_time(each), each.document["_id"]))
+
+
+def _time(each: Shown) -> float:
+    """Return when the observation was made; where it does not say, when it was stored."""
+    found: float = each.document["w"]["lo"]
+    return found
+
+
+def kinds(observation: dict[str, Any]) -> Iterator[str]:
+    """Yield what the code of an observation says: each coding, or the text of a code that is text alone."""
+    code = observation.get("code", {})
+    codings = [each for each in code.get("coding", ()) if each.get("code")]
+    for each in codings:
+        yield f"{each.get('system', '')}|{each['code']}"
+    if not codings:
+        yield f"text|{code.get('text', '')}"
+
+
+def grouped(kinds_of: Iterable[Sequence[str]]) -> list[str]:
+    """Return the group of each: those that share a kind are in one, and so are all that are so connected.
+
+    >>> a, b, c, d = grouped([["1"], ["2"], ["3"], ["1", "2"]])
+    >>> a == b == d, a == c
+    (True, False)
+    """
+    leads: dict[str, str] = {}
+
+    def end(kind: str) -> str:
+        while leads.setdefault(kind, kind) != kind:
+            kind = leads[kind]
+        return kind
+
+    firsts = []
+    for each in kinds_of:
+        firsts.append(each[0])
+        for kind in each:
+            leads[end(kind)] = end(each[0])
+    return [end(first) for first in firsts]

@@ -1,0 +1,69 @@
+"""What records refer to: practitioners, organizations, medications, locations …, each under the gate of a read."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from fhir_server.auth.gate import RequestGate
+from fhir_server.errors import TooCostly
+from fhir_server.interactions.call import Services
+from fhir_server.operations.answers import Shown, opened
+from fhir_server.store.resources import Document
+
+MOST_SUPPORTING = 5_000
+
+
+class References:
+    """Finds what stored JSON refers to on this server, contained resources and versions left aside.
+
+    It looks for `"reference":"Type/id"`, and for the URL of an attachment that is a Binary, in JSON as this server
+    writes it: within a text each quotation mark stands behind a backslash, so a text cannot look like it.
+    """
+
+    def __init__(self, base: str) -> None:
+        own = rf"(?:{re.escape(base)}/)?"
+        reference = rf'"reference":"{own}([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{{1,64}})(?:/_history/[^"]*)?"'
+        attachment = rf'"url":"{own}(Binary)/([A-Za-z0-9\-.]{{1,64}})"'
+        self._pattern = re.compile(f"{reference}|{attachment}".encode())
+
+    def __call__(self, body: bytes) -> list[tuple[str, str]]:
+        """Return the (type, id) of each reference, in order."""
+        return [
+            ((type or other).decode(), (id or of_other).decode())
+            for type, id, other, of_other in self._pattern.findall(body)
+        ]
+
+
+async def supporting(
+    use: Services, gate: RequestGate, shown: Sequence[Shown], *, wanted: Callable[[str, Document], bool]
+) -> list[Shown]:
+    """Return what the resources shown refer to, what that refers to, and so on, as far as it is wanted and permitted.
+
+    In the order of type and id. wanted: decides on what was found and admitted. Raises TooCostly beyond a bound.
+    """
+    references = References(use.settings.public_base)
+    known = {(each.type, each.document["_id"]) for each in shown}
+    found: list[Shown] = []
+    last: Iterable[Shown] = shown
+    while led := _led_to(use, references, last) - known:
+        known |= led
+        rows = [row for row in await _admitted(use, gate, led) if wanted(*row)]
+        last = await opened(use, rows)
+        found += last
+        if len(found) > MOST_SUPPORTING:
+            raise TooCostly(f"This leads to more than {MOST_SUPPORTING} further resources: ask for smaller pages.")
+    return sorted(found, key=lambda each: (each.type, each.document["_id"]))
+
+
+def _led_to(use: Services, references: References, shown: Iterable[Shown]) -> set[tuple[str, str]]:
+    return {each for one in shown for each in references(one.body) if each[0] in use.registry.types}
+
+
+async def _admitted(use: Services, gate: RequestGate, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, Document]]:
+    by_type: dict[str, list[str]] = {}
+    for type, id in sorted(wanted):
+        by_type.setdefault(type, []).append(id)
+    found = await asyncio.gather(*(use.resources.many(type, ids, gate) for type, ids in by_type.items()))
+    return [(type, each) for type, seen in zip(by_type, found, strict=True) for each in seen.values()]

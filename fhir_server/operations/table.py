@@ -1,0 +1,79 @@
+"""The operations that this server offers; the router and the CapabilityStatement are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fhir_server.operations.definition import Level, Operation, Parameter
+from fhir_server.operations.document import document
+from fhir_server.operations.everything import encounter_everything, patient_everything
+from fhir_server.operations.lastn import lastn
+from fhir_server.operations.meta import meta, meta_add, meta_delete
+
+SYSTEM, TYPE, INSTANCE, VERSION = Level
+CHANGED_AND_PAGED = (
+    Parameter("_since", "instant"),
+    Parameter("_type", "code", max=None),
+    Parameter("_count", "positiveInt"),
+)
+ROWS = (
+    Operation(
+        "Patient-everything",
+        "everything",
+        frozenset({TYPE, INSTANCE}),
+        patient_everything,
+        types=frozenset({"Patient"}),
+        parameters=(Parameter("start", "date"), Parameter("end", "date"), *CHANGED_AND_PAGED),
+        pages=True,
+    ),
+    Operation(
+        "Encounter-everything",
+        "everything",
+        frozenset({INSTANCE}),
+        encounter_everything,
+        types=frozenset({"Encounter"}),
+        parameters=CHANGED_AND_PAGED,
+        pages=True,
+    ),
+    Operation(
+        "Observation-lastn",
+        "lastn",
+        frozenset({TYPE}),
+        lastn,
+        types=frozenset({"Observation"}),
+        parameters=(Parameter("max", "positiveInt"),),
+        searches=True,
+    ),
+    Operation(
+        "Composition-document",
+        "document",
+        frozenset({TYPE, INSTANCE}),
+        document,
+        types=frozenset({"Composition"}),
+        parameters=(Parameter("id", "uri"), Parameter("persist", "boolean")),
+    ),
+    Operation("Resource-meta", "meta", frozenset({SYSTEM, TYPE, INSTANCE, VERSION}), meta),
+    Operation(
+        "Resource-meta-add",
+        "meta-add",
+        frozenset({INSTANCE}),
+        meta_add,
+        parameters=(Parameter("meta", "Meta", min=1),),
+        affects_state=True,
+    ),
+    Operation(
+        "Resource-meta-delete",
+        "meta-delete",
+        frozenset({INSTANCE}),
+        meta_delete,
+        parameters=(Parameter("meta", "Meta", min=1),),
+        affects_state=True,
+    ),
+)
+# By the id of the OperationDefinition in the standard.
+OPERATIONS: Mapping[str, Operation] = {each.id: each for each in ROWS}
+
+
+def operation_at(code: str, type: str | None, level: Level) -> Operation | None:
+    """Return the operation of this name that is offered on a type (None: the system) at a level."""
+    return next((each for each in ROWS if each.code == code and each.offered(type, level)), None)
