@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Callable
@@ -15,12 +16,12 @@ from zoneinfo import ZoneInfo
 
 from joserfc.jwk import ECKey
 from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fhir_server import logs
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.bearer import Bearer
 from fhir_server.auth.gate import Gatekeeper
@@ -28,15 +29,22 @@ from fhir_server.auth.policy import Policy
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
 from fhir_server.crypto.tokens import Tokens
-from fhir_server.definitions.registry import registry
+from fhir_server.definitions.registry import Registry, registry
+from fhir_server.http import plain
 from fhir_server.http.fhir import FhirEndpoint
 from fhir_server.interactions.call import Services
+from fhir_server.interactions.terminology import Terminology
+from fhir_server.reindexing.building import Building
+from fhir_server.reindexing.definitions import Definitions, Filing
 from fhir_server.search.matches import Matches
 from fhir_server.search.project import Projector
+from fhir_server.search.sorting import SortValues
 from fhir_server.settings import Settings
 from fhir_server.store.collections import Collections
 from fhir_server.store.commit import Committer
+from fhir_server.store.conditions import Conditions
 from fhir_server.store.consents import Consents, Trust
+from fhir_server.store.history import History
 from fhir_server.store.installation import claim
 from fhir_server.store.keys import DataKeys
 from fhir_server.store.persons import Persons
@@ -57,18 +65,28 @@ def _now() -> datetime:
 class Parts:
     """The parts that commands use without HTTP."""
 
-    services: Services
+    definitions: Definitions
+    building: Building
     keys: DataKeys
     collections: Collections
     client: AsyncMongoClient[dict[str, Any]]
+    database: AsyncDatabase[dict[str, Any]]
     fingerprint: str
 
-    async def ready(self) -> None:
-        """Make what the store needs before the first request. Raises WrongInstallation."""
-        await claim(
-            self.client[self.services.settings.database], keyring=self.fingerprint, zone=str(self.services.zone)
-        )
+    @property
+    def services(self) -> Services:
+        """The services under the definitions that are in force, as far as this process knows."""
+        return self.definitions.services
+
+    async def ready(self, *, any_layout: bool = False) -> None:
+        """Make what the store needs before the first request. Raises WrongInstallation.
+
+        any_layout: the records need not be indexed as this version of the program does it.
+        """
+        zone = str(self.services.zone)
+        await claim(self.database, keyring=self.fingerprint, zone=zone, any_layout=any_layout)
         await self.collections.ensure("AuditEvent", "Consent", "Patient")
+        await self.definitions.renew()
 
 
 def keyring_of(settings: Settings) -> Keyring:
@@ -100,11 +118,9 @@ def assemble(
     tokens = Tokens(keyring.index_key)
     index, labels = tokens.of("index"), tokens.of("label")
     definitions = registry()
-    projector = Projector(definitions, zone=zone, base_url=settings.public_base)
     keys = DataKeys(database, Wrapping(keyring), tokens.of("data-key"))
     resources = Resources(database, keys, strictest_label=settings.strictest_label)
     persons = Persons(database, tokens.of("person"))
-    shadows = Shadows(definitions, projector, index, labels, base_url=settings.public_base)
     committer = Committer(client, database)
     collections = Collections(database, definitions)
     trust = Trust(settings.trusted_consent_authorities, zone)
@@ -119,54 +135,80 @@ def assemble(
         labels=labels,
         clock=clock,
     )
+
+    def shadows(of: Registry) -> Shadows:
+        projector = Projector(of, zone=zone, base_url=settings.public_base)
+        return Shadows(of, projector, index, labels, base_url=settings.public_base)
+
+    def filing(of: Registry) -> Filing:
+        return Filing(
+            projector=Projector(of, zone=zone, base_url=settings.public_base),
+            matches=Matches(of, zone=zone, base_url=settings.public_base),
+            sort_values=SortValues(of, zone=zone, base_url=settings.public_base),
+            writer=Writer(
+                database,
+                collections=collections,
+                shadows=shadows(of),
+                persons=persons,
+                keys=keys,
+                resources=resources,
+                digest=tokens.of("digest"),
+                trust=trust,
+                registry=of,
+            ),
+        )
+
+    held = Definitions(database, definitions, committer.fence, filing)
+    first = filing(definitions)
     services = Services(
         settings=settings,
         registry=definitions,
-        projector=projector,
-        matches=Matches(definitions, zone=zone, base_url=settings.public_base),
+        definitions=held,
+        projector=first.projector,
+        matches=first.matches,
+        sort_values=first.sort_values,
+        writer=first.writer,
         resources=resources,
-        writer=Writer(
-            database,
-            collections=collections,
-            shadows=shadows,
-            persons=persons,
-            keys=keys,
-            resources=resources,
-            digest=tokens.of("digest"),
-            trust=trust,
-            registry=definitions,
-        ),
+        history=History(database, resources),
         committer=committer,
+        conditions=Conditions(database, tokens.of("condition")),
         gatekeeper=gatekeeper,
-        audit=AuditLog(shadows, keys, committer),
+        audit=AuditLog(shadows(definitions), keys, committer),
+        terminology=Terminology(resources, index, base_url=settings.public_base),
         clock=clock,
         term=index,
         cursor_key=keyring.cursor_key,
         zone=zone,
     )
-    return Parts(services, keys, collections, client, keyring.fingerprint)
+    held.begin(services)
+    return Parts(held, Building(database, held, committer), keys, collections, client, database, keyring.fingerprint)
 
 
 def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
     """Return the ASGI app over wired parts."""
     endpoint = FhirEndpoint(parts.services, bearer_of(keyring), base=settings.public_base, version=VERSION)
 
-    async def health(request: Request) -> Response:
+    async def alive() -> bool:
         try:
             await parts.client.admin.command("ping")
         except PyMongoError:
-            return JSONResponse({"status": "down", "why": "MongoDB does not answer"}, 503)
-        return JSONResponse({"status": "up"})
+            return False
+        return True
+
+    beside = (plain.health(alive),)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await parts.ready()
+        building = asyncio.create_task(parts.building.forever())
         yield
+        building.cancel()
+        await asyncio.wait([building])
         await parts.client.close()
 
     return Starlette(
         routes=[
-            Route("/health", health),
+            *(each.route() for each in (*beside, plain.description(beside, version=VERSION))),
             Route("/fhir", endpoint.handle, methods=METHODS),
             Route("/fhir/{path:path}", endpoint.handle, methods=METHODS),
         ],
@@ -176,6 +218,7 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 
 def worker() -> Starlette:
     """Return the app of one worker process; the command line hands settings and database over in the environment."""
+    logs.to_standard_error()
     settings = Settings.load(Path(os.environ["FHIR_DATA"]))
     keyring = keyring_of(settings)
     made = create_app(settings, assemble(settings, keyring, uri=os.environ["FHIR_MONGODB_URI"]), keyring)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -17,8 +16,17 @@ import typer
 import uvicorn
 from pymongo.errors import PyMongoError
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
+from fhir_server import logs
 from fhir_server.app import Parts, assemble, bearer_of, keyring_of
 from fhir_server.auth.bearer import InvalidClaims
 from fhir_server.auth.requester import Role
@@ -27,6 +35,7 @@ from fhir_server.demo import run as demo_run
 from fhir_server.loading.bundle import namer
 from fhir_server.loading.files import RejectsFile, read, sources
 from fhir_server.loading.loader import Loader, Tally
+from fhir_server.reindexing import everything
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.embedded import MongoUnavailable, running
 from fhir_server.store.installation import WrongInstallation
@@ -194,6 +203,43 @@ def _shown(bar: Progress, task: Any) -> Any:
 
 
 @app.command()
+def reindex(data: Data = None) -> None:
+    """Index every record anew, once, after an upgrade that says so; stop the servers of the older version before.
+
+    Broken off, it goes on where it stopped when it is started again.
+    """
+    settings = Settings.load(data)
+    with opened(settings) as (keyring, uri):
+        count = asyncio.run(index_anew(settings, keyring, uri))
+    typer.echo(f"{count} records indexed")
+
+
+async def index_anew(settings: Settings, keyring: Keyring, uri: str) -> int:
+    """Return how many records were indexed anew."""
+    parts = assemble(settings, keyring, uri=uri)
+    try:
+        await parts.ready(any_layout=True)
+        columns = (
+            TextColumn("indexing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=say) as bar:
+            task = bar.add_task("indexing", total=await everything.total(parts.database, parts.definitions))
+            return await everything.reindex(
+                parts.database,
+                parts.definitions,
+                parts.collections,
+                parts.services.committer,
+                progress=lambda count: bar.advance(task, count),
+            )
+    finally:
+        await parts.client.close()
+
+
+@app.command()
 def token(
     role: Annotated[Role, typer.Option(help="What the user is.")],
     user: Annotated[str, typer.Option(help="Reference to the user, such as Practitioner/dr-zhang, Patient/pat-a-001.")],
@@ -253,7 +299,7 @@ def main() -> None:
     """Run the command line; what an operator can mend is said in a line, without a traceback."""
     # A polite stop ends like Ctrl-C: whatever was started is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.to_standard_error()
     try:
         app()
     except (

@@ -20,6 +20,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from fhir_server.errors import Conflict
+from fhir_server.store.numbers import Fence
 
 Document = dict[str, Any]
 DURABLE = WriteConcern("majority", j=True)
@@ -45,12 +46,14 @@ class Unit:
     """Operations by collection that are stored together or not at all.
 
     changes: operations each of which must find exactly one document; if one does not, another write came first.
-    touches: upserts that may or may not find one.
+    touches: upserts that may or may not find one. filed_under: the number of the definitions that the unit's resources
+    are filed under (store/numbers.py); None if it has none that clients search.
     """
 
     inserts: dict[str, list[Document]] = field(default_factory=lambda: defaultdict(list))
     changes: dict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     touches: dict[str, list[UpdateOne]] = field(default_factory=lambda: defaultdict(list))
+    filed_under: int | None = None
 
     def insert(self, collection: str, document: Document) -> None:
         self.inserts[collection].append(document)
@@ -72,6 +75,8 @@ class Unit:
             self.changes[collection].extend(changes)
         for collection, touches in other.touches.items():
             self.touches[collection].extend(touches)
+        numbers = [each for each in (self.filed_under, other.filed_under) if each is not None]
+        self.filed_under = min(numbers, default=None)
 
     def changed(self, collection: str) -> set[Any]:
         """Return the ids of the documents of a collection that the unit replaces or deletes."""
@@ -79,8 +84,8 @@ class Unit:
 
     @property
     def is_one_insert(self) -> bool:
-        """Whether the unit is a single new document."""
-        return len(self) == 1 and any(self.inserts.values())
+        """Whether the unit is a single new document that needs no fence."""
+        return len(self) == 1 and any(self.inserts.values()) and self.filed_under is None
 
     def __len__(self) -> int:
         return sum(len(found) for part in (self.inserts, self.changes, self.touches) for found in part.values())
@@ -94,11 +99,13 @@ class Committer:
         self._database = database
         self._waiting: list[tuple[Unit, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
+        self.fence = Fence(database)
 
     async def commit(self, unit: Unit) -> None:
         """Store a unit; return when it is durable.
 
-        Raises Conflict if another write came first; then nothing of the unit is stored.
+        Raises Conflict if another write came first, Outdated if the definitions changed that its resources are filed
+        under; then nothing of the unit is stored.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((unit, future))
@@ -188,6 +195,8 @@ class Committer:
                 _settle(future, failed.get(index))
 
     async def _apply(self, unit: Unit, session: AsyncClientSession) -> None:
+        if unit.filed_under is not None:
+            await self.fence.let_through(unit.filed_under, session)
         for name, documents in unit.inserts.items():
             await self._database[name].bulk_write([InsertOne(each) for each in documents], session=session)
         for name, changes in unit.changes.items():

@@ -19,15 +19,15 @@ from fhir_server.crypto.tokens import Tokens
 from fhir_server.fhir_json import parse
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
+from fhir_server.store.numbers import EPOCHS, NUMBERS
 
-EPOCHS = "consent_epochs"
 BUCKETS = 16
 ACTIVE = ":consent|active"
 BY_PATIENT = "patient"
 KNOWN_PERSONS = 50_000
 KNOWN_ACTORS = 1_000
 
-Epochs = tuple[int, ...]
+Epochs = tuple[int, ...]  # one for each bucket of persons; behind them the number of the definitions (numbers.py)
 ByPerson = Mapping[Hashable, tuple[Consent, ...]]
 Opener = Callable[[str, list[dict[str, Any]]], Awaitable[list[bytes]]]
 
@@ -87,7 +87,7 @@ class Consents:
 
     async def epochs(self) -> Epochs:
         """Return the epochs as they stand now."""
-        return await self._now.get("now") or (0,) * BUCKETS
+        return await self._now.get("now") or (0,) * (BUCKETS + 1)
 
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""
@@ -154,5 +154,6 @@ class Consents:
         )
 
     async def _fetch_epochs(self, _: list[str]) -> dict[str, Epochs]:
-        counts = {each["_id"]: each["n"] for each in await self._epochs.find().to_list()}
-        return {"now": tuple(counts.get(number, 0) for number in range(BUCKETS))}
+        rows = {each["_id"]: each for each in await self._epochs.find().to_list()}
+        counts = (rows.get(number, {}).get("n", 0) for number in range(BUCKETS))
+        return {"now": (*counts, rows.get(NUMBERS["_id"], {}).get("heard", 0))}

@@ -10,25 +10,23 @@ from pymongo.errors import DuplicateKeyError
 from fhir_server.store.commit import DURABLE
 
 NAME = "installation"
+# Counts up when a version of this program files resources under other terms or fields than the one before it.
+LAYOUT = 2
+
+Database = AsyncDatabase[dict[str, Any]]
 
 
 class WrongInstallation(RuntimeError):
-    """The database was filled under another keyring or time zone; the message says what to do."""
+    """The database was filled under another keyring, time zone or layout; the message says what to do."""
 
 
-async def claim(database: AsyncDatabase[dict[str, Any]], *, keyring: str, zone: str) -> None:
-    """Note in a new database under which keyring and zone it is filled; hold a filled one against them.
+async def claim(database: Database, *, keyring: str, zone: str, any_layout: bool = False) -> None:
+    """Note in a new database under what it is filled; hold a filled one against it.
 
-    keyring: the keyring's fingerprint. Raises WrongInstallation.
+    keyring: the keyring's fingerprint. any_layout: for those who are about to file everything anew.
+    Raises WrongInstallation.
     """
-    collection = database.get_collection(NAME, write_concern=DURABLE)
-    found = await collection.find_one({"_id": NAME})
-    if found is None:
-        try:
-            await collection.insert_one({"_id": NAME, "keyring": keyring, "zone": zone})
-            return
-        except DuplicateKeyError:  # another worker was first
-            found = await collection.find_one({"_id": NAME}) or {}
+    found = await _first(database, {"_id": NAME, "keyring": keyring, "zone": zone, "layout": LAYOUT})
     if found.get("keyring") != keyring:
         raise WrongInstallation(
             "The database was filled under another keyring, without which nothing in it can be read or found. "
@@ -39,3 +37,37 @@ async def claim(database: AsyncDatabase[dict[str, Any]], *, keyring: str, zone: 
             f"The database was filled with dates read in the time zone {found.get('zone')}, now it is {zone}. "
             f"Set FHIR_ZONE={found.get('zone')}."
         )
+    if found.get("layout") != LAYOUT and not any_layout:
+        raise WrongInstallation(
+            "The records were indexed by another version of this program, so that not all of them would be found. "
+            "Stop every server on this database and run: fhir-facade reindex"
+        )
+
+
+async def _first(database: Database, new: dict[str, Any]) -> dict[str, Any]:
+    """Return what a database remembers; a new one remembers this from now on."""
+    collection = database.get_collection(NAME, write_concern=DURABLE)
+    found = await collection.find_one({"_id": NAME})
+    if found is not None:
+        return found
+    try:
+        await collection.insert_one(new)
+    except DuplicateKeyError:  # another worker was first
+        return await collection.find_one({"_id": NAME}) or {}
+    return new
+
+
+async def rebuilding(database: Database, filing: int | None = None) -> int | None:
+    """Return under which number (store/numbers.py) everything is being filed anew, None if it is not; set it if given."""
+    collection = database.get_collection(NAME, write_concern=DURABLE)
+    if filing is not None:
+        await collection.update_one({"_id": NAME}, {"$set": {"rebuilding": filing}})
+        return filing
+    found = await collection.find_one({"_id": NAME}) or {}
+    return found.get("rebuilding")
+
+
+async def laid_out(database: Database) -> None:
+    """Note that everything is filed in the present layout."""
+    collection = database.get_collection(NAME, write_concern=DURABLE)
+    await collection.update_one({"_id": NAME}, {"$set": {"layout": LAYOUT}, "$unset": {"rebuilding": ""}})

@@ -82,8 +82,7 @@ class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
             case Attribute.ID:
                 return frozenset({f"{self._type}/{document['_id']}"})
             case Attribute.CUSTODIAN:
-                org = document["org"]
-                return frozenset(org) if isinstance(org, list) else frozenset({org})
+                return frozenset({document["org"]})
             case Attribute.LABEL:
                 return frozenset(document.get("lab", ()))
             case _:

@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
-from fhir_server.fhir_json import dump
+from fhir_server.fhir_json import canonical, dump
 from fhir_server.store.collections import Collections, history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import Trust, consent_terms, count_up
@@ -100,8 +100,8 @@ class Writer:
         meta = {
             key: value for key, value in resource.get("meta", {}).items() if key not in ("versionId", "lastUpdated")
         }
-        content = {**{key: resource[key] for key in sorted(resource) if key != "id"}, "meta": meta}
-        return self._digest(dump(content).decode())
+        content = {**{key: value for key, value in resource.items() if key != "id"}, "meta": meta}
+        return self._digest(canonical(content).decode())
 
     async def memberships(self, resources: Sequence[Mapping[str, Any]]) -> list[Membership]:
         """Return whose records these resources (with ids) are; Patients among them count by what they say now."""
@@ -135,6 +135,7 @@ class Writer:
                 "body": sealed(keys[name], draft.type, draft.id, draft.version, body),
             }
             _put(unit, draft, document)
+            unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
         tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
         await self._follow(unit, drafts, resources)
@@ -167,7 +168,18 @@ class Writer:
         )
         if draft.type == "Patient":
             shadow["me"] = self._persons.key(resource)
+        shadow["d"] = self._registry.filing
         return {**shadow, "by": draft.by} if draft.by else shadow
+
+    def refiled(self, type: str, document: Document, resource: dict[str, Any]) -> Document:
+        """Return a current document filed anew: the same version of the same resource, sealed as it is."""
+        labels, persons = document.get("lab", ()), document.get("pats", [document.get("pat")])
+        draft = Draft(
+            resource, document["_id"], document["org"], document["v"], None, document.get("by"), tuple(labels)
+        )
+        member = Membership(tuple(document.get("pr", ())), tuple(each for each in persons if each is not None))
+        kept = {key: document[key] for key in ("k", "h", "body")}
+        return {**self._shadow(draft, resource, member, document["at"]), **kept}
 
     async def _follow(self, unit: Unit, drafts: Sequence[Draft], resources: Sequence[Mapping[str, Any]]) -> None:
         """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
@@ -190,7 +202,9 @@ class Writer:
                 for document in await self._database[name].find({"pr": {"$in": list(keys)}}).to_list():
                     if name != type or document["_id"] not in busy:
                         moved = await self._refiled(unit, type, document, keys)
-                        unit.replace(name, {"_id": document["_id"], "v": document["v"]}, moved)
+                        # What was filed anew meanwhile must not be put back (fhir_server/reindexing).
+                        as_read = {key: document.get(key) for key in ("_id", "v", "d")}
+                        unit.replace(name, as_read, moved)
             history = unit.inserts.get(history_of(type), [])
             for place, document in enumerate(history):
                 if keys.keys() & set(document.get("pr", ())):
@@ -260,7 +274,7 @@ def reborn(resource: Mapping[str, Any], id: str, custodian: str, tombstone: Docu
 
 def earlier(document: Document) -> Document:
     """Return a current document as the history keeps it."""
-    kept = {key: value for key, value in document.items() if key not in ("r", "s", "ix", "has")}
+    kept = {key: value for key, value in document.items() if key not in ("r", "s", "ix", "has", "to", "g")}
     return {**kept, "_id": f"{document['_id']}/{document['v']}", "id": document["_id"]}
 
 

@@ -78,7 +78,9 @@ def test_every_acknowledged_write_survives_a_kill_with_its_audit_event(tmp_path:
         ):
             for writer in range(WRITERS):
                 pool.submit(stream, client, writer, stop, acknowledged)
-            time.sleep(0.7)
+            begun = time.monotonic()
+            while len(acknowledged) < 60 and time.monotonic() < begun + 30:
+                time.sleep(0.02)
             mongod = Folder(tmp_path.resolve()).owner()
             assert mongod
             if victim != "server":

@@ -98,7 +98,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     labels = sorted(draw(some_keys))
     return {
         "at": 0,
-        "org": draw(st.sampled_from(["h1", "h2", ["h1"], ["h1", "h2"], []])),
+        "org": draw(st.sampled_from(["h1", "h2"])),
         **({"pat": persons[0]} if persons else {}),
         **({"pats": persons} if len(persons) > 1 else {}),
         **({"lab": labels} if labels else {}),
