@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def needed(*parts: str) -> Path:
+    """Return a path below the folder. Where it is not there, the test module that asks for it is skipped by name."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs {Path('shared', *parts)} beside the project", allow_module_level=True)
+    return path
 
 
 def examples(type: str) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,28 @@
-"""GET [base]/metadata says what is offered; what it says is tried."""
+"""GET [base]/metadata says what is offered; all that it says is tried, and what it does not say is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from fhir_server.definitions.registry import ANY_TYPE, SearchParameter, registry
+from fhir_server.http import media
+from fhir_server.interactions import routes
+from fhir_server.interactions.capabilities import OF_SYSTEM, OF_TYPES, capability_statement, supported
+from fhir_server.interactions.changes import OURS
+from fhir_server.operations.table import OPERATIONS
+from fhir_server.search.modifiers import taken_by
+from fhir_server.settings import Settings
 from tests.live import Live
+
+R4 = registry()
+Asked = tuple[str, str, Any]  # method, URL below the base, body
+NOTHING_HERE = "There is nothing at this URL."
 
 
 @pytest.fixture(scope="module")
@@ -22,78 +36,255 @@ def resources(statement: dict[str, Any]) -> list[dict[str, Any]]:
     return list(statement["rest"][0]["resource"])
 
 
+def codes(listed: list[dict[str, str]]) -> list[str]:
+    return [each["code"] for each in listed]
+
+
 def test_the_statement_is_one_of_r4_for_this_base(server: Live, statement: dict[str, Any]) -> None:
     assert statement["resourceType"] == "CapabilityStatement"
     assert (statement["fhirVersion"], statement["kind"]) == ("4.0.1", "instance")
     assert statement["implementation"]["url"] == server.base
-    assert "application/fhir+json" in statement["format"]
+    with server.system() as client:  # which has it validated
+        assert client.post("CapabilityStatement", json=statement).status_code == 201
 
 
-def test_every_search_parameter_that_is_listed_is_answered(server: Live, statement: dict[str, Any]) -> None:
-    asked = [
-        [("GET", f"{each['type']}?{found['name']}:missing=false&_summary=count", None) for found in each["searchParam"]]
-        for each in resources(statement)
-    ]
-    answers = [(url, status) for of_type in batches(server, asked) for (_, url, _), status in of_type]
-    assert len(answers) > 1500
-    assert [each for each in answers if each[1] != "200"] == []
+@pytest.mark.parametrize("format", media.FORMATS)
+def test_every_format_that_is_listed_is_written(server: Live, statement: dict[str, Any], format: str) -> None:
+    assert format in statement["format"]
+    answer = httpx.get(f"{server.base}/metadata", params={"_format": format})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/fhir+")
+    assert answer.headers["content-type"].partition(";")[0].endswith(format.rpartition("+")[2])
 
 
-def test_every_include_that_is_listed_is_answered(server: Live, statement: dict[str, Any]) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        for resource in resources(statement):
-            if includes := resource["searchInclude"]:
-                answer = doctor.get(resource["type"], params=[("_include", each) for each in includes])
-                assert answer.status_code == 200, answer.text
+# What is asked of each type, and the one status by which the interaction is known from a path that is not there.
+INTERACTIONS: dict[str, tuple[Asked, int]] = {
+    "read": (("GET", "{}/none", None), 404),
+    "vread": (("GET", "{}/none/_history/1", None), 404),
+    "update": (("PUT", "{}/none", {"foo": 1}), 422),
+    "patch": (("PATCH", "{}/none", []), 404),
+    "delete": (("DELETE", "{}/none", None), 404),
+    "history-instance": (("GET", "{}/none/_history", None), 404),
+    "history-type": (("GET", "{}/_history?_count=1", None), 200),
+    "create": (("POST", "{}", {"foo": 1}), 422),
+    "search-type": (("GET", "{}?_count=0", None), 200),
+    "search-system": (("GET", "?_type=Patient&_count=1", None), 200),
+    "history-system": (("GET", "_history?_count=1", None), 200),
+    "transaction": (("POST", "", {"resourceType": "Bundle", "type": "transaction"}), 200),
+    "batch": (("POST", "", {"resourceType": "Bundle", "type": "batch"}), 200),
+}
 
 
-def test_a_parameter_that_is_not_listed_is_refused(server: Live, statement: dict[str, Any]) -> None:
-    listed = {each["type"]: {found["name"] for found in each["searchParam"]} for each in resources(statement)}
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        for type, name in (
-            ("Location", "near"),
-            ("Patient", "phonetic"),
-            ("Patient", "_text"),
-            ("Patient", "_content"),
-        ):
-            assert name not in listed[type]
-            assert doctor.get(type, params={name: "x"}).status_code == 400
+def status(client: httpx.Client, asked: Asked) -> tuple[int, str]:
+    """Return the status of an answer and, of a refusal, what it says."""
+    method, url, body = asked
+    kind = media.JSON_PATCH if method == "PATCH" else "application/fhir+json"
+    answer = client.request(method, url, json=body, headers={"Content-Type": kind} if body is not None else {})
+    said = answer.json().get("issue", [{}])[0] if answer.content else {}
+    return answer.status_code, said.get("diagnostics", "")
 
 
-EXPECTED = {
-    "read": ("GET", "{}/none", None, "404"), "vread": ("GET", "{}/none/_history/1", None, "404"),
-    "history-instance": ("GET", "{}/none/_history", None, "404"), "search-type": ("GET", "{}?_count=0", None, "200"),
-    "create": ("POST", "{}", {"foo": 1}, "422"), "update": ("PUT", "{}/none", {"foo": 1}, "422"),
-    "delete": ("DELETE", "{}/none", None, "404"),
+def test_every_interaction_on_a_type_is_offered_where_it_is_listed_and_only_there(
+    server: Live, statement: dict[str, Any]
+) -> None:
+    listed = {each["type"]: codes(each["interaction"]) for each in resources(statement)}
+    assert listed.keys() == R4.types
+    tried = [(type, code) for type in sorted(listed) for code in OF_TYPES]
+    with server.system() as client, ThreadPoolExecutor(4) as pool:
+        asked = [
+            (method, url.format(type), body) for type, code in tried for (method, url, body), _ in [INTERACTIONS[code]]
+        ]
+        answers = list(pool.map(lambda each: status(client, each), asked))
+    for (type, code), (found, said) in zip(tried, answers, strict=True):
+        if code in listed[type]:
+            assert (found, said == NOTHING_HERE) == (INTERACTIONS[code][1], False), (type, code, said)
+        else:
+            assert found in (403, 405), (type, code)
+
+
+@pytest.mark.parametrize("code", OF_SYSTEM)
+def test_every_interaction_on_the_system_is_offered_if_it_is_listed(
+    server: Live, statement: dict[str, Any], code: str
+) -> None:
+    with server.system() as client:
+        found, said = status(client, INTERACTIONS[code][0])
+    listed = code in codes(statement["rest"][0]["interaction"])
+    assert (found == INTERACTIONS[code][1]) == listed, said
+
+
+@pytest.mark.parametrize("code", sorted({*OF_TYPES, *OF_SYSTEM} & routes.INTERACTIONS.keys()))
+def test_router_and_statement_are_made_from_one_table(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    method, url, _ = INTERACTIONS[code][0]
+    parts = tuple(url.format("Patient").partition("?")[0].split("/")) if url.partition("?")[0] else ()
+    assert routes.interaction_of(method, parts, ())
+    monkeypatch.delitem(routes.INTERACTIONS, code)
+    assert routes.interaction_of(method, parts, ()) is None
+    rest = capability_statement(R4, Settings(), base="", version="", formats=(), patches=())["rest"][0]
+    assert code not in codes(rest["interaction"])
+    assert all(code not in codes(each["interaction"]) for each in rest["resource"])
+
+
+NO_OPERATION = "There is no such operation here."
+
+
+def test_every_operation_is_offered_where_it_is_listed_and_only_there(server: Live, statement: dict[str, Any]) -> None:
+    rest = statement["rest"][0]
+    every = {each.code for each in OPERATIONS.values()} | {"validate", "nosuch"}
+    listed = {("", each["name"]) for each in rest["operation"]}
+    listed |= {(f"{each['type']}/", found["name"]) for each in rest["resource"] for found in each["operation"]}
+    assert len(listed) > len(R4.types)
+    tried = [(place, code) for place in ("", *(f"{type}/" for type in sorted(R4.types))) for code in sorted(every)]
+    with server.system() as client, ThreadPoolExecutor(4) as pool:
+
+        def offered(asked: tuple[str, str]) -> bool:
+            place, code = asked
+            urls = [f"{place}${code}", *([f"{place}none/${code}"] if place else [])]
+            said = [status(client, ("POST", url, None)) for url in urls]
+            return any(found not in (403, 405) and text != NO_OPERATION for found, text in said)
+
+        found = {asked for asked, answer in zip(tried, pool.map(offered, tried), strict=True) if answer}
+    # Of what is not there nothing can be changed either way, so on these types a 404 says nothing.
+    ours = {(f"{type}/", each.code) for type in OURS for each in OPERATIONS.values() if each.affects_state}
+    assert found - ours == listed
+    assert not listed & ours
+
+
+VALUES = {
+    "token": "http://example.org|a", "string": "a", "date": "ge2020-01-01", "number": "1", "uri": "http://example.org/a",
+    "quantity": "1|http://unitsofmeasure.org|mg", "special": "25.04|121.5|1|km",
 }  # fmt: skip
 
 
-def test_every_interaction_that_is_listed_is_offered(server: Live, statement: dict[str, Any]) -> None:
-    listed = {each["type"]: [found["code"] for found in each["interaction"]] for each in resources(statement)}
-    assert listed.pop("AuditEvent") == ["read", "vread", "history-instance", "search-type"]
-    assert all(set(codes) == set(EXPECTED) for codes in listed.values())
+def value(parameter: SearchParameter) -> str:
+    """Return a well-formed value of a parameter."""
+    if parameter.type == "composite":
+        return "$".join(VALUES.get(part.type, "Patient/1") for part in parameter.components)
+    return VALUES.get(parameter.type) or f"{parameter.targets[0] if parameter.targets else 'Patient'}/1"
+
+
+def test_every_search_parameter_is_answered_where_it_is_listed_and_refused_elsewhere(
+    server: Live, statement: dict[str, Any]
+) -> None:
+    every = {code for type in R4.types for code in R4.parameters(type)}
+    wrong = []
+    asked, expected = [], []
+    for each in resources(statement):
+        listed = {found["name"]: found for found in each["searchParam"]}
+        defined = R4.parameters(each["type"])
+        assert listed.keys() == supported(R4, each["type"]).keys()
+        for code in listed:
+            asked.append(("GET", f"{each['type']}?{code}={quote(value(defined[code]))}&_summary=count", None))
+            expected.append("200")
+        for code in sorted(every - listed.keys())[::20]:  # a twentieth of what only other types have
+            asked.append(("GET", f"{each['type']}?{code}=1", None))
+            expected.append("400")
+    for (_, url, _), found, wanted in zip(asked, batch(server, asked), expected, strict=True):
+        if found != wanted:
+            wrong.append((url, found))
+    assert len(asked) > 1_500
+    assert wrong == []
+
+
+def test_a_parameter_that_is_defined_but_not_answered_is_not_listed() -> None:
+    left_out = {(type, code) for type in R4.types for code in R4.parameters(type)} - {
+        (type, code) for type in R4.types for code in supported(R4, type)
+    }
+    assert left_out == LEFT_OUT
+
+
+# Search parameters that R4 defines and this server does not answer.
+LEFT_OUT: set[tuple[str, str]] = set()
+
+# One value for each parameter that has no definition of its own, or that every type has.
+GENERAL = {
+    "_list": "1", "_has": None, "_filter": "name co a", "_contained": "false", "_containedType": "container",
+    "_count": "1", "_elements": "id", "_include": "*", "_revinclude": "*", "_sort": "_id", "_summary": "true",
+    "_total": "none", "_type": "Patient", "_id": "1", "_lastUpdated": "ge2020", "_profile": "http://example.org/a",
+    "_security": "R", "_source": "http://example.org/a", "_tag": "a", "_text": "a", "_content": "a",
+}  # fmt: skip
+
+
+def test_every_parameter_of_all_searches_is_answered(server: Live, statement: dict[str, Any]) -> None:
+    listed = [each["name"] for each in statement["rest"][0]["searchParam"]]
+    assert len(listed) == len(set(listed))
+    assert {*listed} >= supported(R4, ANY_TYPE).keys()
+    with server.system() as client:
+        for name in listed:
+            text = GENERAL[name]
+            name = name if text else "_has:Observation:patient:code"
+            answer = client.get("Patient", params={name: text or "a"})
+            assert answer.status_code == 200, (name, answer.text)
+
+
+MODIFIED = {
+    ("token", "in"): "http://hl7.org/fhir/ValueSet/administrative-gender",
+    ("token", "not-in"): "http://hl7.org/fhir/ValueSet/administrative-gender",
+    ("token", "above"): "http://terminology.hl7.org/CodeSystem/condition-clinical|active",
+    ("token", "below"): "http://terminology.hl7.org/CodeSystem/condition-clinical|active",
+    ("token", "of-type"): "http://terminology.hl7.org/CodeSystem/v2-0203|MR|1",
+    ("token", "not"): "a", ("token", "text"): "a", ("string", "exact"): "a", ("string", "contains"): "a",
+    ("string", "text"): "a", ("uri", "above"): "http://example.org/a", ("uri", "below"): "http://example.org/a",
+    ("reference", "identifier"): "http://example.org|a",
+}  # fmt: skip
+
+
+def modified() -> Iterator[tuple[str, SearchParameter, str]]:
+    """Yield each modifier with a parameter of each type that takes it."""
+    tried = set()
+    for type in ("Patient", "Observation", "Condition", "ValueSet", "Location", "RiskAssessment"):
+        for parameter in R4.parameters(type).values():
+            for modifier in taken_by(parameter):
+                # Only identifiers have a type, and only they are asked by it.
+                fits = modifier != "of-type" or parameter.code == "identifier"
+                if fits and parameter.code[0] != "_" and (parameter.type, modifier) not in tried:
+                    tried.add((parameter.type, modifier))
+                    yield type, parameter, modifier
+
+
+@pytest.mark.parametrize(("type", "parameter", "modifier"), [*modified()], ids=lambda each: getattr(each, "code", each))
+def test_every_modifier_that_the_statement_names_is_taken(
+    server: Live, type: str, parameter: SearchParameter, modifier: str
+) -> None:
+    text = "true" if modifier == "missing" else MODIFIED[parameter.type, modifier]
+    with server.system() as client:
+        answer = client.get(type, params={f"{parameter.code}:{modifier}": text})
+        assert answer.status_code == 200, answer.text
+
+
+def test_every_include_that_is_listed_is_answered(server: Live, statement: dict[str, Any]) -> None:
     asked = [
-        [(method, url.format(type), body) for method, url, body, _ in map(EXPECTED.__getitem__, codes)]
-        for type, codes in listed.items()
+        (
+            "GET",
+            f"{each['type']}?_count=1&" + "&".join(f"{name}={quote(include)}" for include in listed[at : at + 20]),
+            None,
+        )
+        for each in resources(statement)
+        for name, listed in (("_include", each["searchInclude"]), ("_revinclude", each["searchRevInclude"]))
+        for at in range(0, len(listed), 20)
     ]
-    for codes, answers in zip(listed.values(), batches(server, asked), strict=True):
-        for code, (request, status) in zip(codes, answers, strict=True):
-            assert status == EXPECTED[code][3], request
+    wrong = [each for each, found in zip(asked, batch(server, asked), strict=True) if found != "200"]
+    assert len(asked) > 200
+    assert wrong == []
 
 
-Asked = tuple[str, str, Any]
+def test_every_compartment_that_is_listed_is_searched(server: Live, statement: dict[str, Any]) -> None:
+    with server.system() as client:
+        for url in statement["rest"][0]["compartment"]:
+            code = next(type for type in R4.types if type.lower() == url.rpartition("/")[2])
+            for type in (sorted(R4.compartment(code))[0], "*"):
+                found, said = status(client, ("GET", f"{code}/none/{type}", None))
+                assert found in (200, 404), (code, type, said)
+                assert said != NOTHING_HERE
 
 
-def batches(server: Live, asked: list[list[Asked]]) -> list[list[tuple[Asked, str]]]:
-    """Send each list of requests as a batch, some at a time; return them with the status that each got."""
-    with server.client("practitioner", "Practitioner/dr1") as doctor, ThreadPoolExecutor(8) as pool:
+def batch(server: Live, asked: list[Asked], size: int = 100) -> list[str]:
+    """Return the status of each answer; the requests are sent as batches, some at a time."""
 
-        def send(requests: list[Asked]) -> list[tuple[Asked, str]]:
-            entries = [
-                {"request": {"method": method, "url": url}, **({"resource": body} if body else {})}
-                for method, url, body in requests
-            ]
-            answer = doctor.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries}).json()
-            return [(each, told["response"]["status"]) for each, told in zip(requests, answer["entry"], strict=True)]
+    def send(part: list[Asked]) -> list[str]:
+        entries = [{"request": {"method": method, "url": url}} for method, url, _ in part]
+        answer = client.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries})
+        return [each["response"]["status"][:3] for each in answer.json()["entry"]]
 
-        return list(pool.map(send, asked))
+    with server.client("practitioner", "Practitioner/dr1") as client, ThreadPoolExecutor(3) as pool:
+        found = pool.map(send, [asked[at : at + size] for at in range(0, len(asked), size)])
+        return [each for part in found for each in part]
