@@ -1,12 +1,13 @@
 # make run   a server with demo data on 127.0.0.1:8080
 # make test  everything that CI runs
+# make bench measures speed and growth into docs/performance.md (needs ../shared; about an hour)
 
 PYTHON ?= python3
 VENV := .venv
 DATA ?= var
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint clean
+.PHONY: help run test bench lint clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -18,6 +19,9 @@ test: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+bench: $(VENV)/.tests
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

@@ -124,6 +124,18 @@ class PreconditionFailed(Problem):
     status, issue = 412, "conflict"
 
 
+class SeveralMatches(PreconditionFailed):
+    """A condition matches more resources than the interaction may be carried out on."""
+
+    issue = "multiple-matches"
+
+
+class Unprocessable(Problem):
+    """A patch that can be read cannot be carried out on the resource as it is."""
+
+    status, issue = 422, "processing"
+
+
 class UnsupportedMedia(Problem):
     """The body is of a media type that this server does not read."""
 
@@ -133,7 +145,7 @@ class UnsupportedMedia(Problem):
 class TooCostly(Problem):
     """The request would need more work than this server spends on one request."""
 
-    status, issue = 422, "too-costly"
+    status, issue = 400, "too-costly"
 
 
 class TooLarge(Problem):

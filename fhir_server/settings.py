@@ -116,9 +116,26 @@ class Settings(BaseSettings):
     update_as_create: bool = Field(
         True, description="Whether a PUT to an id that does not exist creates the resource under that id."
     )
+    most_conditional_deletes: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        description="Most resources that one conditional delete may delete; one whose condition matches more is refused.",
+    )
+    most_examined: int = Field(
+        200_000,
+        ge=1,
+        description="Most resources that a search may have to look through one by one, where no index answers it; a "
+        "search that would look through more is refused as too costly.",
+    )
     reporting_clients: References = Field(
         frozenset(),
         description="References of the systems that do statutory reporting, which needs no Consent.",
+    )
+    operators: References = Field(
+        frozenset(),
+        description="References of the users who operate this server: they may ask for the plan and cost of a search, and "
+        "their active SearchParameters are put in force.",
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +19,7 @@ from fhir_server.auth.requester import Requester, Role
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.store.consents import ByPerson, Consents, Epochs
+from fhir_server.store.numbers import Outdated
 from fhir_server.store.permitted import Permitted, persons_of, record_of
 from fhir_server.store.persons import Persons
 from fhir_server.store.shadow import personal_types
@@ -66,11 +68,18 @@ class Gatekeeper:
         self.persons = persons
         self.policy = policy
         self.clock = clock
+        self.definitions = 0
         self._index = index
         self._labels = labels
         self._rules: dict[tuple[str, str, AccessRequest], tuple[datetime, Compiled]] = {}
         self._overall: dict[AccessRequest, tuple[Epochs, Standing]] = {}
         self.silence = Standing()
+
+    def under(self, definitions: int) -> Gatekeeper:
+        """Return the gatekeeper of requests that are read under the definitions of this number (store/numbers.py)."""
+        made = copy(self)
+        made.definitions = definitions
+        return made
 
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
@@ -127,6 +136,11 @@ class Gatekeeper:
         return self._index(FILED[attribute] + str(value)) if attribute in FILED else value
 
 
+def _seen(read: asyncio.Future[Epochs]) -> None:
+    if not read.cancelled():
+        read.exception()
+
+
 class RequestGate:
     """The gate of one request: reads the epochs once, then answers from what stands under them."""
 
@@ -149,19 +163,31 @@ class RequestGate:
     @cached_property
     def _basis(self) -> asyncio.Future[Epochs]:
         """The epochs and the requester's own persons, read once; asked for by the first who needs them."""
-        return asyncio.ensure_future(self._read_basis())
+        read = asyncio.ensure_future(self._read_basis())
+        read.add_done_callback(_seen)  # a request that fails before it needs them leaves the reading to itself
+        return read
 
     async def _read_basis(self) -> Epochs:
+        """Return the epochs. Raises Outdated if the definitions that the request is read under have changed."""
         ids = {each.removeprefix("Patient/") for each in (self._requester.subject, self._requester.patient) if each}
         epochs = self._keeper.consents.epochs()
         if not ids:
-            return await epochs
+            return self._present(await epochs)
         read, keys = await asyncio.gather(epochs, self._keeper.persons.keys(ids))
         if self._requester.subject:
             self._own = frozenset({keys[self._requester.subject.removeprefix("Patient/")]})
         if self._requester.patient:
             self._context = frozenset({keys[self._requester.patient.removeprefix("Patient/")]})
-        return read
+        return self._present(read)
+
+    def _present(self, epochs: Epochs) -> Epochs:
+        if epochs[-1] != self._keeper.definitions:
+            raise Outdated
+        return epochs
+
+    def lettered(self, letter: str) -> RequestGate:
+        """Return the gate of the same requester for another SMART permission."""
+        return self._keeper.gate(self._requester, letter, action=self._request.action)
 
     def begin(self) -> None:
         """Start to read what every decision of this request needs, while something else is being fetched."""

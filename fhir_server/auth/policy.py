@@ -62,6 +62,10 @@ DIRECTORY = frozenset(
     ]
 )
 
+# Copies of many records in one. What a patient denies may stand in it, and what they permit of some records, or of one
+# institution's, does not open the others: any denial hides it, and no permission opens it.
+COLLECTIONS = frozenset({"Bundle"})
+
 # Stands for the institutions that an event of nobody known concerns: all of them. No Organization can have this id.
 SERVER = "*"
 
@@ -168,6 +172,9 @@ def _by_role(
         return of_institution
     nobodys = of_institution if for_treatment(requester) else NOTHING
     treated = nobodys if policy.treatment else NOTHING
+    if type in COLLECTIONS:
+        denied = [group.persons for group in groups if group.forbid != NOTHING]
+        groups = [Group(persons, NOTHING, EVERYTHING) for persons in denied]
     return per_person(_stated(groups, own, opened, treated), treated, nobodys)
 
 

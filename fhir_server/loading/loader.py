@@ -17,6 +17,7 @@ from fhir_server.interactions.call import Services, touched
 from fhir_server.interactions.changes import OURS
 from fhir_server.loading.files import Item
 from fhir_server.resident_id import is_resident_id
+from fhir_server.store.numbers import Outdated
 from fhir_server.store.resources import Document, Ungated
 from fhir_server.store.writing import Draft, reborn
 from fhir_server.validation.structure import check
@@ -147,8 +148,15 @@ class Loader:
             self.tally.stored += len(drafts)
 
     async def _commit(self, drafts: Sequence[Draft]) -> None:
-        at = self._use.now()
-        unit, written, _ = await self._use.writer.store(drafts, at=at)
+        try:
+            await self._commit_under(self._use.definitions.services, drafts)
+        except Outdated:
+            await self._use.definitions.renew(entering=True)
+            await self._commit_under(self._use.definitions.services, drafts)
+
+    async def _commit_under(self, use: Services, drafts: Sequence[Draft]) -> None:
+        at = use.now()
+        unit, written, _ = await use.writer.store(drafts, at=at)
         happening = Happening("batch", touched=tuple(touched(each.type, each.document) for each in written))
         await self._use.audit.add(happening, self._operator, unit, at=at)
         await self._use.committer.commit(unit)

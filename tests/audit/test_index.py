@@ -33,5 +33,5 @@ async def test_the_index_of_an_event_is_that_of_the_whole_event(server: Live, mo
     bodies = await parts.services.resources.opened("AuditEvent", stored)
     for document, body in zip(stored, bodies, strict=True):
         whole = parts.services.audit._shadows.index(parse(body))
-        assert {field: document[field] for field in ("ix", "has", "r", "s")} == whole
+        assert {field: document[field] for field in ("ix", "has", "r", "s", "to")} == whole
     await parts.client.close()

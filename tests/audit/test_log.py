@@ -118,7 +118,7 @@ def test_creates_updates_and_transactions_are_recorded_with_what_they_stored(
     }
     made = doctor.post("Observation", json=body).json()
     place = f"Observation/{made['id']}"
-    assert doctor.put(place, json=made).status_code == 200
+    assert doctor.put(place, json={**made, "status": "amended"}).status_code == 200
     entry = {"resource": body, "request": {"method": "POST", "url": "Observation"}}
     stored = doctor.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": [entry, entry]}).json()
     both = [f"Observation/{each['resource']['id']}/_history/1" for each in stored["entry"]]
@@ -213,7 +213,7 @@ def test_the_grounds_are_the_version_and_provision_of_the_consent(server: Live, 
     body = {**consent({"type": "deny", "provision": [nested]}), "category": [{"text": "x"}]}
     with server.client("patient", f"Patient/p{key}") as own:
         given = own.post("Consent", json={**body, "patient": {"reference": f"Patient/p{key}"}}).json()
-        given = own.put(f"Consent/{given['id']}", json=given).json()
+        given = own.put(f"Consent/{given['id']}", json={**given, "language": "zh"}).json()
     with server.client("practitioner", f"Practitioner/dr{key}", "org2") as guest:
         assert guest.get(f"Observation/o{key}").status_code == 200
         assert guest.get(f"Observation?_id=o{key}").json()["total"] == 1

@@ -22,7 +22,7 @@ from tests.noninterference.written import Version, instant_of
 
 TYPES = (
     "Patient Observation Condition Encounter MedicationRequest Appointment Consent RelatedPerson Device Organization"
-    " Practitioner"
+    " Practitioner List Composition"
 ).split()
 EVERYTHING = Ungated("the test's own reading")
 
@@ -35,6 +35,7 @@ class Store:
         self.parts: Parts = assemble(settings, keyring, uri=uri, clock=Clock(NOW))
         self.client: MongoClient[dict[str, Any]] = MongoClient(uri, tz_aware=True)
         self.database = self.client[settings.database]
+        self.run(self.parts.ready())
 
     def run(self, work: Any) -> Any:
         return self._runner.run(work)

@@ -29,7 +29,7 @@ from tests.noninterference.written import Version
 
 REPORTING = "Device/emr-h1"
 PAGE = 3
-CURSOR = re.compile(rb"/([A-Z][A-Za-z]+)\?_cursor=([A-Za-z0-9_-]+)")
+CURSOR = re.compile(re.escape(BASE.encode()) + rb"/?([^?\"]*)\?_cursor=([A-Za-z0-9_-]+)")
 
 
 class Pair:
@@ -78,12 +78,12 @@ class Pair:
         requester = self.a.bearer.verify(token, now=0)
 
         def opened(match: re.Match[bytes]) -> bytes:
-            type, cursor = match[1].decode(), match[2].decode()
+            place, cursor = match[1].decode(), match[2].decode()
             try:
-                held = opened_cursor(self._keyring.cursor_key, requester, type, cursor)
+                held = opened_cursor(self._keyring.cursor_key, requester, place, cursor)
             except ValueError:
                 return match[0]
-            return f"/{type}?_cursor={held!r}".replace('"', "'").encode()
+            return f"{BASE}/{place}?_cursor={held!r}".replace('"', "'").encode()
 
         headers = {name: value for name, value in found.headers.items() if name not in ("date", "server")}
         next_link = None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.consent_engine.build import ACT_CODE, CONFIDENTIALITY, LOINC
 from tests.live import JSON
 from tests.noninterference.agreements import CODES
+from tests.noninterference.doors import Doors
 from tests.noninterference.filled import TYPES
 from tests.noninterference.oracle import User
 from tests.noninterference.pair import Asked
@@ -49,10 +50,10 @@ def users(draw: st.DrawFn, world: World) -> User:
 
 
 class Questions:
-    """Strategies of requests about one world."""
+    """Strategies of requests about one world. wide: see doors.py."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, *, wide: bool = True) -> None:
+        self.world, self.wide = world, wide
         prefix = world.patients[0].partition("-")[0]
         self.unknown = f"{prefix}-none"
         self.ids = st.sampled_from([*{id for _, id in world.places}, *world.patients, self.unknown])
@@ -133,6 +134,17 @@ class Questions:
             ],
             "RelatedPerson": [_pair("patient", self.patients), _pair("patient.family", st.sampled_from(FAMILIES))],
             "Device": [_pair("patient", self.patients), _pair("patient.family", st.sampled_from(FAMILIES))],
+            "List": [
+                _pair("patient", self.patients),
+                _pair("item", self.ids),
+                _pair("item:Observation.code", self.tokens),
+            ],
+            "Composition": [
+                *of_subject,
+                _pair("author:Practitioner.family", st.sampled_from(FAMILIES)),
+                _pair("entry", self.ids),
+                _pair("date", self.dates),
+            ],
             "Organization": [_pair("name", st.just("Hospital"))],
             "Practitioner": [_pair("family", st.sampled_from(FAMILIES))],
         }
@@ -176,9 +188,13 @@ class Questions:
     def gets(self) -> st.SearchStrategy[str]:
         """Return relative URLs of everything that can be asked for by GET."""
         place = self.places.map("/".join)
+        doors = Doors(self.ids, self.patients, self.places, FAMILIES, wide=self.wide).paths()
         return st.one_of(
             self.searches().map(url),
             self.searches().map(url),
+            doors,
+            doors,
+            doors,
             place,
             place.map(lambda found: f"{found}/_history"),
             st.builds("{}/_history/{}".format, place, st.integers(1, 4)),

@@ -25,8 +25,8 @@ def test_the_answer_is_that_of_a_server_that_holds_what_the_requester_may_see(
 ) -> None:
     world = data.draw(worlds(servers.fresh()), label="world")
     servers.store_a.write(world)
-    questions = Questions(world)
     user = data.draw(users(world), label="user")
+    questions = Questions(world, wide=user.reason is None)
     servers.store_b.hold(visible(Oracle(Records.of(world), user, reporting=REPORTING)))
     token = servers.token(user)
     for asked in [

@@ -31,7 +31,19 @@ NUMBERS = tuple(first + check_character(first) for first in ("11000019800101001"
 FAMILIES = ("张", "王", "Smith")
 
 # How many of each there can be, besides two to four Patients; with what makes one.
-NUMBER_OF = {"Observation": 3, "Condition": 2, "Encounter": 2, "MedicationRequest": 1, "Appointment": 2}
+NUMBER_OF = {
+    "Observation": 3,
+    "Condition": 2,
+    "Encounter": 2,
+    "MedicationRequest": 1,
+    "Appointment": 2,
+    "List": 1,
+    "Composition": 1,
+}
+
+
+# How the ids of each type begin, where two letters of the type would not tell it from another.
+NAMES = {"RelatedPerson": "rp", "Composition": "cm", "Consent": "cs"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,18 @@ class Maker:
     @property
     def encounter(self) -> st.SearchStrategy[Json]:
         return st.sampled_from(["en1", "en2"]).map(lambda name: {"reference": f"Encounter/{self.id(name)}"})
+
+    @property
+    def anything(self) -> st.SearchStrategy[Json]:
+        names = [
+            "Observation/{}ob1",
+            "Observation/{}ob2",
+            "Condition/{}co1",
+            "Encounter/{}en1",
+            "MedicationRequest/{}me1",
+        ]
+        made = st.sampled_from(names).map(lambda name: {"reference": name.format(self.id(""))})
+        return st.one_of(made, made, self.patient, self.doctor)
 
     @property
     def organization(self) -> st.SearchStrategy[Json]:
@@ -183,6 +207,26 @@ class Maker:
     def _Device(self, id: str) -> Json:
         return {"patient": self.draw(self.patient), "type": self.draw(codes), **self.maybe(owner=self.organization)}
 
+    def _List(self, id: str) -> Json:
+        entries = self.draw(st.lists(self.anything, max_size=3))
+        return {
+            "status": "current",
+            "mode": "working",
+            **self.maybe(subject=self.patient, date=dates, code=codes),
+            **({"entry": [{"item": each, "deleted": self.draw(rarely)} for each in entries]} if entries else {}),
+        }
+
+    def _Composition(self, id: str) -> Json:
+        return {
+            "status": "final",
+            "type": self.draw(codes),
+            "date": self.draw(dates),
+            "title": "Summary",
+            "author": [self.draw(st.one_of(self.doctor, self.patient))],
+            **self.maybe(subject=self.patient, encounter=self.encounter),
+            "section": [{"title": "All", "entry": self.draw(st.lists(self.anything, min_size=1, max_size=3))}],
+        }
+
     def _Organization(self, id: str) -> Json:
         return {"name": f"Hospital {self.draw(st.sampled_from('AB'))}"}
 
@@ -200,8 +244,9 @@ def worlds(draw: st.DrawFn, prefix: str) -> World:
     maker = Maker(draw, patients, lambda name: f"{prefix}-{name}")
     places = [("Patient", id) for id in patients if not draw(rarely)]
     for type, most in {**NUMBER_OF, "Consent": 4, "RelatedPerson": 1, "Device": 1}.items():
-        places += [(type, f"{prefix}-{type[:2].lower()}{n}") for n in range(1, draw(st.integers(0, most)) + 1)]
-    places = [(type, id.replace("-re", "-rp")) for type, id in places]
+        places += [
+            (type, f"{prefix}-{NAMES.get(type, type[:2].lower())}{n}") for n in range(1, draw(st.integers(0, most)) + 1)
+        ]
     places += [("Organization", "h1"), ("Practitioner", "dr1")]
     owner = {place: draw(st.sampled_from(ORGANIZATIONS)) for place in places}
     first = draw(st.permutations(places))

@@ -112,6 +112,8 @@ COMPARTMENT = {
     "MedicationRequest": ("subject",),
     "Consent": ("patient",),
     "RelatedPerson": ("patient",),
+    "List": ("subject",),
+    "Composition": ("subject", "author"),
 }
 
 
@@ -154,6 +156,7 @@ def clinical_time(type: str, resource: Json, at: int) -> tuple[float, float]:
         times = [resource.get("effectiveDateTime") or resource.get("effectivePeriod")]
     else:
         name = {"Encounter": "period", "MedicationRequest": "authoredOn", "Appointment": "start", "Consent": "dateTime"}
+        name |= {"List": "date", "Composition": "date"}
         times = [resource.get(name.get(type, ""))]
     (time,) = times
     if not time:

@@ -81,7 +81,10 @@ class World:
             self._record("P2", [], name=[{"family": "Li"}]),
             self._record("P3", [], name=[{"family": "Wang"}], birthDate="2010-01-01"),
             self._observation("O1", [N], GLUCOSE, "2026-05-01", p1, performer=[dr1], valueString="5.1"),
-            self._observation("O2", [R, HIV], VIRAL_LOAD, "2026-04-01", p1, encounter=self._to("E1"), **_quantity(250)),
+            self._observation(
+                "O2", [R, HIV], VIRAL_LOAD, "2026-04-01", p1, encounter=self._to("E1"), **_quantity(250),
+                text={"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">viral load</div>'},
+            ),
             self._observation("O3", [N], SODIUM, "2020-03-01", p1),
             self._observation("O7", [N], WEIGHT, "2026-05-01", self._to("P3")),
             self._observation("O9", [N], HEART_RATE, "2026-05-01", p2, focus=[p1]),
@@ -233,7 +236,32 @@ def by_batch(world: World, client: httpx.Client) -> Iterator[str]:
             assert entry == {"response": {"status": "404", "outcome": json.loads(_never(client)[0])}}
 
 
-DOORS = (by_read, by_vread, by_history, by_search, by_posted_search, by_batch)
+def by_system_search(world: World, client: httpx.Client) -> Iterator[str]:
+    asked = {"_type": ",".join(dict.fromkeys(TYPES.values())), "_id": ",".join(map(world.id, TYPES)), "_count": "100"}
+    yield from _listed(world, client.get("", params=asked), TYPES)
+
+
+def by_meta(world: World, client: httpx.Client) -> Iterator[str]:
+    yield from (name for name in TYPES if not absent(client, f"{world.ref(name)}/$meta"))
+
+
+def by_filter(world: World, client: httpx.Client) -> Iterator[str]:
+    for type, names in _by_type():
+        asked = " or ".join(f"_id eq {world.id(name)}" for name in names)
+        yield from _listed(world, client.get(type, params={"_filter": asked, "_elements": "id"}), names)
+
+
+DOORS = (
+    by_read,
+    by_vread,
+    by_history,
+    by_search,
+    by_posted_search,
+    by_batch,
+    by_system_search,
+    by_meta,
+    by_filter,
+)
 
 
 def _by_type() -> Iterator[tuple[str, list[str]]]:
