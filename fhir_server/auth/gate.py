@@ -62,7 +62,6 @@ class Gatekeeper:
         labels: Tokens,
         clock: Callable[[], datetime],
     ) -> None:
-        self._places = registry.compartment("Patient")
         self.personal = personal_types(registry)
         self.consents = consents
         self.persons = persons
@@ -84,10 +83,6 @@ class Gatekeeper:
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
         return RequestGate(self, requester, letter, action)
-
-    def places(self, type: str, parameter: str) -> bool:
-        """Return whether a reference of this parameter puts a record into a Patient compartment."""
-        return parameter in self._places.get(type, ())
 
     def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
         """Return what these persons' Consents say to a request now."""

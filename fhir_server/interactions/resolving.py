@@ -126,7 +126,7 @@ class _Plan:
         It narrows nothing; it lets the store look within the records of the person.
         """
         for part in clause.parts if isinstance(clause, And) else (clause,):
-            if isinstance(part, PersonReference) and self._use.gatekeeper.places(type, part.param):
+            if isinstance(part, PersonReference) and self._use.projector.places(type, part.param):
                 if set(part.terms) != {reference.term(part.param, each) for each in part.references}:
                     continue  # something else than Patients is asked for as well
                 seen = await self._persons.seen(part.references)

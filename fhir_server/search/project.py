@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -11,7 +12,7 @@ from typing import Any
 from fhir_server.definitions.registry import Registry, SearchParameter
 from fhir_server.search import composite, fulltext, names, near, phonetic, pinyin, reference, string, token, uri
 from fhir_server.search.composite import EQUALITY, RANGED, Elements, Forms
-from fhir_server.search.expressions import Extraction, Typed, compile_all
+from fhir_server.search.expressions import Extraction, Typed, compile_all, compile_expression
 from fhir_server.search.near import Point
 from fhir_server.search.readable import Readable
 from fhir_server.search.span import Here, Span
@@ -82,6 +83,7 @@ class Projector:
         self._readable = Readable(registry)
         pinyin.prepare()
         self._plans: dict[str, _Plan] = {}
+        self._placing: dict[tuple[str, str], bool] = {}
 
     def __call__(self, resource: Resource) -> Projection:
         """Return what a resource is filed under."""
@@ -114,6 +116,31 @@ class Projector:
     def references(self, type: str, param: str, resource: Resource) -> list[str]:
         """Return the relative references ("Patient/1") that a reference parameter finds, without versions."""
         return list(self._led_to(self._plan(type).values(resource).get(param, ())))
+
+    def places(self, type: str, param: str) -> bool:
+        """Return whether every Patient that a parameter refers to has the record in its compartment.
+
+        So it is for the parameters that the compartment names (Observation: subject), and for those that find nothing
+        but what these find as well (Observation: patient).
+        """
+        known = self._placing.get((type, param))
+        if known is None:
+            known = self._placing[type, param] = self._is_placing(type, param)
+        return known
+
+    def _is_placing(self, type: str, param: str) -> bool:
+        codes = self._registry.compartment("Patient").get(type, ())
+        if param in codes:
+            return True
+        expressions = (self._registry.parameters(type)[code].expression for code in codes)
+        # One with another condition, or a position, does not find every Patient that stands at its place.
+        plain = (each.replace(".where(resolve() is Patient)", "") for each in expressions)
+        whole = {path for each in plain if not re.search(r"where|\[", each) for path in self._paths(type, each)}
+        found = self._paths(type, self._registry.parameters(type)[param].expression)
+        return bool(found) and found <= whole
+
+    def _paths(self, type: str, expression: str) -> set[tuple[str, ...]]:
+        return set(compile_expression(self._registry, type, expression).paths)
 
     def links(self, resource: Resource) -> dict[str, tuple[str, ...]]:
         """Return, by reference parameter, what each that is present finds, as `references` does."""

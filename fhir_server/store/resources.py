@@ -6,6 +6,7 @@ same as one that does not exist.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ Sort = Sequence[tuple[str, int]]
 WITHOUT_RANGES = {"r": 0, "s": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
 WITHOUT_BODY = {**WITHOUT_RANGES, "body": 0, "h": 0}
 MOST_MILLISECONDS = 60_000
+SIZE_STANDS_SECONDS = 5.0
 
 
 class Gate(Protocol):
@@ -60,6 +62,7 @@ class Resources:
         self._keys = keys
         self.strictest_label = strictest_label
         self._current: dict[str, Coalesced[str, Document]] = {}
+        self._sizes: dict[str, tuple[int, float]] = {}
 
     async def read(self, type: str, id: str, gate: Gate) -> Document | None:
         """Return the current version, or None if there is none that the gate admits."""
@@ -128,8 +131,15 @@ class Resources:
         return found
 
     async def size(self, type: str) -> int:
-        """Return about how many resources of a type there are, for everybody together: not to be shown to anybody."""
-        return await self._database[type].estimated_document_count()
+        """Return about how many resources of a type there are, or were some seconds ago, for everybody together.
+
+        It is not to be shown to anybody, nor to decide what is shown.
+        """
+        size, until = self._sizes.get(type, (0, 0.0))
+        if time.monotonic() > until:
+            size = await self._database[type].estimated_document_count()
+            self._sizes[type] = (size, time.monotonic() + SIZE_STANDS_SECONDS)
+        return size
 
     async def stored(self) -> frozenset[str]:
         """Return the names of the collections that there are, those of resource types among them."""

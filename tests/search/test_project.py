@@ -111,3 +111,19 @@ def test_a_quantity_sorts_by_its_lower_end(value: dict[str, Any], sorted_by: flo
 def test_numbers_sort_by_the_lowest() -> None:
     risk = {"resourceType": "RiskAssessment", "prediction": [{"probabilityDecimal": 0.5}, {"probabilityDecimal": 0.25}]}
     assert PROJECT(risk).sort == {"probability": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("type", "param", "placed"),
+    [
+        ("Observation", "subject", True),
+        ("Observation", "patient", True),
+        ("Procedure", "subject", True),
+        ("Observation", "focus", False),
+        ("Appointment", "patient", True),
+        ("Consent", "actor", False),
+        ("Organization", "partof", False),
+    ],
+)
+def test_which_parameters_place_a_record_in_a_patients_compartment(type: str, param: str, placed: bool) -> None:
+    assert Projector(registry(), zone=UTC).places(type, param) is placed
