@@ -48,7 +48,8 @@ REFUSED = [
     ("Observation?code:not=y", "compare code in"),
     ("Observation?status=final&date=2024-05", "compare date in"),
     ("Observation?date=2024-05&_summary=count", "compare date in"),
-    ("Observation?_sort=date", "sort by date"),
+    ("Observation?_sort=value-quantity", "sort by value-quantity"),
+    ("Observation?_sort=date,value-quantity", "sort by date, value-quantity"),
     ("Observation?status=final&_sort=-value-quantity,_id", "sort by value-quantity, _id"),
     ("?_type=Patient,Observation&_sort=-_lastUpdated,_id", "sort by _lastUpdated, _id"),
 ]
@@ -56,6 +57,7 @@ ANSWERED = [
     ("Observation", 16),
     ("Observation?status=final", 16),
     ("Observation?_sort=-_lastUpdated", 16),
+    ("Observation?_sort=-date", 16),
     ("Observation?code=y&date:missing=true", 5),
     ("Observation?code=y&_sort=date", 5),
     ("Observation?subject=Patient/p&date=2024-05&_sort=-date", 11),

@@ -87,7 +87,7 @@ def test_what_names_the_resources_themselves() -> None:
 
 @pytest.mark.parametrize(
     ("params", "answered"),
-    [([], True), (["_id"], True), (["_lastUpdated"], True), (["date"], False), (["_id", "date"], False)],
+    [([], True), (["_id"], True), (["_lastUpdated"], True), (["date"], True), (["issued"], False), (["_id", "date"], False)],
 )
 def test_which_orders_an_index_is_in(params: list[str], answered: bool) -> None:
     assert in_order([SortKey(param, descending=True) for param in params]) is answered
