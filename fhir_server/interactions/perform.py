@@ -85,10 +85,11 @@ async def _outdated(use: Services, problem: Problem) -> bool:
 async def _refused(use: Services, call: Call, request: Request, problem: Problem) -> list[Happening]:
     """Return the records of a refusal: what the requester was told, and, for those concerned, what hides behind it."""
     refused = Happening(request.interaction, Outcome.REFUSED, problem.status, note=problem.issue)
+    if request.id is None:
+        asked = request.type in use.registry.types or request.pairs
+        return [replace(refused, query=f"{request.place}?{urlencode(request.pairs)}")] if asked else [refused]
     if request.type not in use.registry.types or request.type is None:
         return [refused]
-    if request.id is None:
-        return [replace(refused, query=f"{request.type}?{urlencode(request.pairs)}")]
     reference = f"{request.type}/{request.id}"
     refused = replace(refused, touched=(Touched(reference),))
     found = await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))

@@ -43,6 +43,16 @@ class Request:
     within: tuple[str, str] | None = None
     operation: str | None = None
 
+    @property
+    def place(self) -> str:
+        """The path that is asked, below the base, of what names no instance.
+
+        >>> Request("search-compartment", "GET", "Observation", None, within=("Patient", "1")).place
+        'Patient/1/Observation'
+        """
+        named = (*(self.within or ()), self.type, f"${self.operation}" if self.operation else None)
+        return "/".join(each for each in named if each)
+
     async def run(self, use: Services, call: Call, body: Body) -> Answer:
         """Carry out the interaction. body: the parsed JSON of a write or of an operation's Parameters."""
         return await INTERACTIONS[self.interaction](use, call, self, body)
