@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 from starlette.routing import Route
@@ -17,12 +18,12 @@ def root(server: Live) -> str:
     return server.base.removesuffix("/fhir")
 
 
-def test_schemathesis_finds_nothing(server: Live) -> None:
+def test_schemathesis_finds_nothing(server: Live, tmp_path: Path) -> None:
     """It runs as a process of its own: as a plugin it would take part in every test of the project."""
     code = "import sys; from schemathesis.cli import schemathesis; schemathesis(['run', *sys.argv[1:]])"
     asked = [f"{root(server)}/openapi.json", "--phases=examples,coverage,fuzzing,stateful", "--no-color"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *asked], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", code, *asked], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No issues found" in done.stdout
