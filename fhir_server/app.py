@@ -100,6 +100,11 @@ def bearer_of(keyring: Keyring) -> Bearer:
     return Bearer(ECKey.import_key(keyring.signing_pem.decode()), issuer=f"{ISSUER}/{keyring.fingerprint}")
 
 
+def _policy(settings: Settings, *, gated: bool) -> Policy:
+    treatment = settings.implicit_policy == "treatment"
+    return Policy(treatment=treatment, reporting=settings.reporting_clients, gated=gated)
+
+
 def assemble(
     settings: Settings,
     keyring: Keyring,
@@ -128,35 +133,31 @@ def assemble(
         definitions,
         Consents(database, index, trust, resources.opened),
         persons,
-        policy=Policy(
-            treatment=settings.implicit_policy == "treatment", reporting=settings.reporting_clients, gated=gated
-        ),
+        policy=_policy(settings, gated=gated),
         index=index,
         labels=labels,
         clock=clock,
     )
 
-    def shadows(of: Registry) -> Shadows:
-        projector = Projector(of, zone=zone, base_url=settings.public_base)
+    def shadows(of: Registry, projector: Projector) -> Shadows:
         return Shadows(of, projector, index, labels, base_url=settings.public_base)
 
     def filing(of: Registry) -> Filing:
-        return Filing(
-            projector=Projector(of, zone=zone, base_url=settings.public_base),
-            matches=Matches(of, zone=zone, base_url=settings.public_base),
-            sort_values=SortValues(of, zone=zone, base_url=settings.public_base),
-            writer=Writer(
-                database,
-                collections=collections,
-                shadows=shadows(of),
-                persons=persons,
-                keys=keys,
-                resources=resources,
-                digest=tokens.of("digest"),
-                trust=trust,
-                registry=of,
-            ),
+        base = settings.public_base
+        projector = Projector(of, zone=zone, base_url=base)
+        writer = Writer(
+            database,
+            collections=collections,
+            shadows=shadows(of, projector),
+            persons=persons,
+            keys=keys,
+            resources=resources,
+            digest=tokens.of("digest"),
+            trust=trust,
+            registry=of,
         )
+        matches = Matches(of, zone=zone, base_url=base)
+        return Filing(projector, matches, SortValues(of, zone=zone, base_url=base), writer)
 
     held = Definitions(database, definitions, committer.fence, filing)
     first = filing(definitions)
@@ -164,16 +165,13 @@ def assemble(
         settings=settings,
         registry=definitions,
         definitions=held,
-        projector=first.projector,
-        matches=first.matches,
-        sort_values=first.sort_values,
-        writer=first.writer,
+        **first._asdict(),
         resources=resources,
         history=History(database, resources),
         committer=committer,
         conditions=Conditions(database, tokens.of("condition")),
         gatekeeper=gatekeeper,
-        audit=AuditLog(shadows(definitions), keys, committer),
+        audit=AuditLog(shadows(definitions, first.projector), keys, committer),
         terminology=Terminology(resources, index, base_url=settings.public_base),
         clock=clock,
         term=index,

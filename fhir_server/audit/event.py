@@ -23,7 +23,6 @@ REST = {
 }
 INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
 PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-ENTITY_TYPES = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 SERVER = "fhir-facade"

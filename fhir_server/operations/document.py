@@ -16,9 +16,10 @@ from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions import changes
 from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for
+from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.interactions.read import present
 from fhir_server.interactions.storing import store, written_answer
-from fhir_server.operations.answers import Shown, opened, recorded
+from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.supporting import References, supporting
 from fhir_server.store.instants import instant
@@ -38,7 +39,7 @@ async def document(use: Services, call: Call, asked: Invocation) -> Answer:
         gate_for(use, call, "Bundle", "c")
     gate = gate_for(use, call, TYPE, "r")
     row = await present(use, TYPE, _named(call, asked), gate)
-    (composition,) = await opened(use, [(TYPE, row)])
+    (composition,) = await opened_rows(use, [(TYPE, row)])
     direct = set(References(use.settings.public_base)(composition.body))
     kin = frozenset(row.get("pr", ()))
 
@@ -76,7 +77,7 @@ def _named(call: Call, asked: Invocation) -> str:
     return str(named).removeprefix(f"{call.base}/").removeprefix(f"{TYPE}/")
 
 
-def _bundle(call: Call, shown: Sequence[Shown], *, at: int) -> dict[str, Any]:
+def _bundle(call: Call, shown: Sequence[Opened], *, at: int) -> dict[str, Any]:
     # The same for the same content at the same time: nothing that is left out takes part in it.
     content = " ".join(f"{each.reference}/{each.document['v']}" for each in shown)
     identifier = uuid.uuid5(NAMESPACE, f"{call.base} {at} {content}")

@@ -13,10 +13,11 @@ from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import InvalidRequest, InvalidSearchValue
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Cursor, Position, sealed_cursor
+from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.interactions.persons import Persons
 from fhir_server.interactions.query import CURSOR
 from fhir_server.interactions.read import present
-from fhir_server.operations.answers import Shown, opened, recorded, searchset, self_link
+from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.supporting import supporting
 from fhir_server.search import reference
@@ -76,7 +77,7 @@ async def _answer(
     chosen = {type: {"$and": [filter, *limits]} for type, filter in filters.items() if types is None or type in types}
     size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
     rows = await _rows(use, gate, chosen, asked.after, size + 1)
-    page = await opened(use, rows[:size])
+    page = await opened_rows(use, rows[:size])
 
     def wanted(type: str, document: Document) -> bool:
         patients = document.get("pr", ())
@@ -92,7 +93,7 @@ async def _answer(
     return searchset(call, links, page, included, len(page) if whole and asked.after is None else None)
 
 
-def _next_link(use: Services, call: Call, asked: Invocation, last: Shown) -> dict[str, str]:
+def _next_link(use: Services, call: Call, asked: Invocation, last: Opened) -> dict[str, str]:
     after = Position((), last.type, last.document["_id"])
     cursor = sealed_cursor(use.cursor_key, call.requester, Cursor(asked.place, asked.pairs, after))
     return {"relation": "next", "url": f"{call.base}/{asked.place}?{CURSOR}={cursor}"}

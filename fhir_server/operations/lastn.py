@@ -9,9 +9,10 @@ from fhir_server.errors import InvalidRequest, TooCostly, UnsupportedParameter
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Pairs
+from fhir_server.interactions.opening import Opened
 from fhir_server.interactions.resolving import resolved
 from fhir_server.interactions.wanted import BY_ID, MOST_OPENED, SHOWN, filter_of, opened
-from fhir_server.operations.answers import Shown, recorded, searchset, self_link
+from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.search.ast import needs_body
 from fhir_server.search.parse import parse as parse_query
@@ -41,7 +42,7 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")
     bodies = await use.resources.opened(TYPE, rows)
-    shown = [Shown(TYPE, row, body) for row, body in zip(rows, bodies, strict=True)]
+    shown = [Opened(TYPE, row, body) for row, body in zip(rows, bodies, strict=True)]
     last = newest(shown, asked.one("max") or 1)
     await recorded(use, call, asked, gate, last)
     return searchset(call, [self_link(call, asked)], last, (), len(last))
@@ -55,10 +56,10 @@ def _check(searched: Pairs) -> None:
         raise UnsupportedParameter(f"$lastn does not take the parameter {shaping}.")
 
 
-def newest(shown: Sequence[Shown], most: int) -> list[Shown]:
+def newest(shown: Sequence[Opened], most: int) -> list[Opened]:
     """Return the newest of each group of observations of one code, newest first; those that tie with the last as well."""
-    found: list[Shown] = []
-    groups: dict[str, list[Shown]] = {}
+    found: list[Opened] = []
+    groups: dict[str, list[Opened]] = {}
     group_of = grouped([tuple(kinds(parse(each.body))) for each in shown])
     for each, group in zip(shown, group_of, strict=True):
         groups.setdefault(group, []).append(each)
@@ -68,7 +69,7 @@ def newest(shown: Sequence[Shown], most: int) -> list[Shown]:
     return sorted(found, key=lambda each: (-_time(each), each.document["_id"]))
 
 
-def _time(each: Shown) -> float:
+def _time(each: Opened) -> float:
     """Return when the observation was made; where it does not say, when it was stored."""
     found: float = each.document["w"]["lo"]
     return found

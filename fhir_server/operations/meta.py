@@ -15,9 +15,11 @@ from fhir_server.errors import Absent, Gone, InvalidResource, TooCostly
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions import changes
 from fhir_server.interactions.call import Answer, Call, Services, gate_for, types_open_to, version_headers
+from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.interactions.read import present
 from fhir_server.interactions.storing import again, store
-from fhir_server.operations.answers import Shown, opened, recorded
+from fhir_server.interactions.wanted import MOST_OPENED
+from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
 from fhir_server.search.values import presence
 from fhir_server.store.history import Version
@@ -25,7 +27,6 @@ from fhir_server.store.resources import Document
 
 Json = dict[str, Any]
 LISTS = ("profile", "security", "tag")
-MOST_OPENED = 5_000
 
 
 async def meta(use: Services, call: Call, asked: Invocation) -> Answer:
@@ -38,7 +39,7 @@ async def meta(use: Services, call: Call, asked: Invocation) -> Answer:
     type = str(asked.type)
     gate = gate_for(use, call, type, "r")
     document, body = await _one(use, type, asked.id, asked.version, gate)
-    await recorded(use, call, asked, gate, [Shown(type, document, body)])
+    await recorded(use, call, asked, gate, [Opened(type, document, body)])
     return _answer(parse(body)["meta"], document)
 
 
@@ -128,7 +129,7 @@ async def _of_many(use: Services, call: Call, asked: Invocation) -> Answer:
             raise TooCostly(
                 f"More than {MOST_OPENED} resources have labels: ask for the $meta of a type or a resource."
             )
-    shown = await opened(use, rows)
+    shown = await opened_rows(use, rows)
     await recorded(use, call, asked, gate, shown)
     return _answer(_together([parse(each.body)["meta"] for each in shown]))
 

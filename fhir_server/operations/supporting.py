@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.interactions.call import Services
-from fhir_server.operations.answers import Shown, opened
+from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.store.resources import Document
 
 MOST_SUPPORTING = 5_000
@@ -37,27 +37,27 @@ class References:
 
 
 async def supporting(
-    use: Services, gate: RequestGate, shown: Sequence[Shown], *, wanted: Callable[[str, Document], bool]
-) -> list[Shown]:
+    use: Services, gate: RequestGate, shown: Sequence[Opened], *, wanted: Callable[[str, Document], bool]
+) -> list[Opened]:
     """Return what the resources shown refer to, what that refers to, and so on, as far as it is wanted and permitted.
 
     In the order of type and id. wanted: decides on what was found and admitted. Raises TooCostly beyond a bound.
     """
     references = References(use.settings.public_base)
     known = {(each.type, each.document["_id"]) for each in shown}
-    found: list[Shown] = []
-    last: Iterable[Shown] = shown
+    found: list[Opened] = []
+    last: Iterable[Opened] = shown
     while led := _led_to(use, references, last) - known:
         known |= led
         rows = [row for row in await _admitted(use, gate, led) if wanted(*row)]
-        last = await opened(use, rows)
+        last = await opened_rows(use, rows)
         found += last
         if len(found) > MOST_SUPPORTING:
             raise TooCostly(f"This leads to more than {MOST_SUPPORTING} further resources: ask for smaller pages.")
     return sorted(found, key=lambda each: (each.type, each.document["_id"]))
 
 
-def _led_to(use: Services, references: References, shown: Iterable[Shown]) -> set[tuple[str, str]]:
+def _led_to(use: Services, references: References, shown: Iterable[Opened]) -> set[tuple[str, str]]:
     return {each for one in shown for each in references(one.body) if each[0] in use.registry.types}
 
 
