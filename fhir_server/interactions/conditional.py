@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import (
     Conflict,
     Forbidden,
@@ -26,8 +25,8 @@ from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.resolving import resolved
-from fhir_server.interactions.wanted import BY_ID, SHOWN, Wanted, filter_of, opened
-from fhir_server.search.ast import Clause, Or, SelfIn, needs_body, transform
+from fhir_server.interactions.wanted import Wanted, rows_of
+from fhir_server.search.ast import Clause, Or, SelfIn, transform
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import UNSEEN, about_results
 from fhir_server.search.values import shown
@@ -101,7 +100,7 @@ async def find(use: Services, call: Call, asked: Condition, *, most: int = 1) ->
     )
     wanted = await resolved(use, asked.type, query.clause, gate)
     await affordable(use, wanted, gate)
-    rows = await _rows(use, wanted, gate, most + 1)
+    rows = await rows_of(use, wanted, gate, limit=most + 1)
     if rows:
         told = f"{asked.type}?{urlencode(query.used)}"
         await record(use, call, disclosed("search-type", asked.type, rows, gate, query=told))
@@ -144,9 +143,3 @@ def holds_on(use: Services, wanted: Wanted, resource: dict[str, Any]) -> bool:
         return Or(()) if isinstance(clause, SelfIn) else clause
 
     return wanted.type == resource["resourceType"] and use.matches(transform(wanted.clause, unreferred), resource)
-
-
-async def _rows(use: Services, wanted: Wanted, gate: RequestGate, limit: int) -> list[Document]:
-    if needs_body(wanted.clause):
-        return [row for row, _ in await opened(use, wanted, gate, BY_ID)][:limit]
-    return await use.resources.find(wanted.type, filter_of(use, wanted), gate, sort=BY_ID, limit=limit, shown=SHOWN)

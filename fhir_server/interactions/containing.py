@@ -18,9 +18,9 @@ from fhir_server.interactions.cursor import Position
 from fhir_server.interactions.opening import Opened
 from fhir_server.interactions.ordering import BY_ID, order
 from fhir_server.interactions.together import all_of
-from fhir_server.interactions.wanted import MOST_OPENED, SHOWN, Wanted, filter_of, opened
+from fhir_server.interactions.wanted import MOST_OPENED, SHOWN, Wanted, rows_of
 from fhir_server.search.asked import Asked
-from fhir_server.search.ast import Clause, Or, SelfIn, needs_body, transform
+from fhir_server.search.ast import Clause, Or, SelfIn, transform
 from fhir_server.store.shadow import contained_term
 
 Resource = dict[str, Any]
@@ -53,12 +53,7 @@ def _place(row: Opened) -> tuple[str, str]:
 async def _themselves(use: Services, wanted: Wanted, gate: RequestGate) -> list[Opened]:
     """Return the resources that are not contained in any other."""
     await affordable(use, wanted, gate)
-    if needs_body(wanted.clause):
-        rows = [row for row, _ in await opened(use, wanted, gate, order(BY_ID))]
-    else:
-        rows = await use.resources.find(
-            wanted.type, filter_of(use, wanted), gate, sort=order(BY_ID), limit=MOST_OPENED + 1, shown=SHOWN
-        )
+    rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise _too_many()
     bodies = await use.resources.opened(wanted.type, rows)

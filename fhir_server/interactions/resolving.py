@@ -7,7 +7,6 @@ is too costly is decided on what the requester may see.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 from fhir_server.auth.gate import RequestGate
@@ -19,7 +18,7 @@ from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.narrowing import Candidate, candidate, narrowed, parted
 from fhir_server.interactions.persons import Persons
 from fhir_server.interactions.together import all_of
-from fhir_server.interactions.wanted import BY_ID, Wanted, filter_of, opened
+from fhir_server.interactions.wanted import BY_ID, Wanted, filter_of, opened, rows_of
 from fhir_server.search import reference
 from fhir_server.search.ast import (
     And,
@@ -42,7 +41,6 @@ from fhir_server.search.ast import (
 from fhir_server.search.indexed import by_id
 from fhir_server.search.lists import listed
 from fhir_server.search.span import Here
-from fhir_server.store.resources import Document
 from fhir_server.store.shadow import self_term
 
 MOST_CHAINED = 5_000
@@ -151,12 +149,7 @@ class _Plan:
         """Return the references to the resources on which a clause holds, one more than MOST_CHAINED at most."""
         use, wanted = self._use, await self.wanted(type, clause)
         await affordable(use, wanted, self._gate)
-        if needs_body(wanted.clause):
-            rows: Sequence[Document] = [row for row, _ in await opened(use, wanted, self._gate, BY_ID)]
-        else:
-            rows = await use.resources.find(
-                type, filter_of(use, wanted), self._gate, sort=BY_ID, limit=MOST_CHAINED + 1, shown={"_id": 1}
-            )
+        rows = await rows_of(use, wanted, self._gate, limit=MOST_CHAINED + 1, shown={"_id": 1})
         return [f"{type}/{row['_id']}" for row in rows]
 
     async def _pointed_to(self, has: Has) -> list[int]:

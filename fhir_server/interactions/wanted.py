@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.errors import TooCostly
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
-from fhir_server.search.ast import Clause, IdIn, SelfIn, transform
+from fhir_server.search.ast import Clause, IdIn, SelfIn, needs_body, transform
 from fhir_server.search.mongo import to_filter
 from fhir_server.store.resources import Document, Gate, Sort
 from fhir_server.store.shadow import self_term
@@ -37,6 +37,15 @@ def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
         return filter
     persons = {"$in": sorted(wanted.persons)}
     return {"$or": [{"$and": [{"pat": persons}, filter]}, {"$and": [{"pats": persons}, filter]}]}
+
+
+async def rows_of(
+    use: Services, wanted: Wanted, gate: Gate, *, limit: int, shown: Mapping[str, Any] = SHOWN
+) -> list[Document]:
+    """Return the first rows of what is wanted, by id, decided on opened bodies where that is needed."""
+    if needs_body(wanted.clause):
+        return [row for row, _ in await opened(use, wanted, gate, BY_ID)][:limit]
+    return await use.resources.find(wanted.type, filter_of(use, wanted), gate, sort=BY_ID, limit=limit, shown=shown)
 
 
 async def opened(use: Services, wanted: Wanted, gate: Gate, order: Sort) -> list[tuple[Document, Any]]:

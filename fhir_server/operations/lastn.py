@@ -11,10 +11,9 @@ from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.opening import Opened
 from fhir_server.interactions.resolving import resolved
-from fhir_server.interactions.wanted import BY_ID, MOST_OPENED, SHOWN, filter_of, opened
+from fhir_server.interactions.wanted import MOST_OPENED, rows_of
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
-from fhir_server.search.ast import needs_body
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import about_results
 
@@ -33,12 +32,7 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
         use.registry, TYPE, asked.searched, lenient=False, zone=use.zone, now=gate.now, base_url=call.base
     )
     wanted = await resolved(use, TYPE, query.clause, gate)
-    if needs_body(wanted.clause):
-        rows = [row for row, _ in await opened(use, wanted, gate, BY_ID)]
-    else:
-        rows = await use.resources.find(
-            TYPE, filter_of(use, wanted), gate, sort=BY_ID, limit=MOST_OPENED + 1, shown=SHOWN
-        )
+    rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")
     bodies = await use.resources.opened(TYPE, rows)
