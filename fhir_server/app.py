@@ -54,7 +54,6 @@ from fhir_server.store.writing import Writer
 
 VERSION = version("fhir-facade")
 ISSUER = "fhir-facade"
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def _now() -> datetime:
@@ -171,7 +170,7 @@ def assemble(
         committer=committer,
         conditions=Conditions(database, tokens.of("condition")),
         gatekeeper=gatekeeper,
-        audit=AuditLog(shadows(definitions, first.projector), keys, committer),
+        audit=AuditLog(first.projector, shadows(definitions, first.projector), keys, committer),
         terminology=Terminology(resources, index, base_url=settings.public_base),
         clock=clock,
         term=index,
@@ -206,9 +205,9 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 
     return Starlette(
         routes=[
+            Route("/fhir/{path:path}", endpoint),
+            Route("/fhir", endpoint),
             *(each.route() for each in (*beside, plain.description(beside, version=VERSION))),
-            Route("/fhir", endpoint.handle, methods=METHODS),
-            Route("/fhir/{path:path}", endpoint.handle, methods=METHODS),
         ],
         lifespan=lifespan,
     )

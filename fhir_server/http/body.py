@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
 
-from fhir_server.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from fhir_server.errors import InvalidRequest, UnsupportedMedia
 from fhir_server.fhir_json import parse
 from fhir_server.http import binary, media
+from fhir_server.http.incoming import Incoming
 from fhir_server.http.media import Format
 from fhir_server.http.representation import LONG
 from fhir_server.interactions import routes
@@ -26,7 +26,7 @@ MOST_PAIRS = 500
 _FORMATS = " or ".join(each.value for each in Format)
 
 
-async def with_body(request: Request, asked: routes.Request, *, most: int) -> tuple[routes.Request, Any]:
+async def with_body(request: Incoming, asked: routes.Request, *, most: int) -> tuple[routes.Request, Any]:
     """Return the interaction with the parameters of a form added, and the JSON value of the body; None without one.
 
     most: bytes. Raises TooLarge, UnsupportedMedia, InvalidRequest or InvalidResource.
@@ -39,7 +39,7 @@ async def with_body(request: Request, asked: routes.Request, *, most: int) -> tu
         _check(asked, content_type, bare=request.headers.get("content-length", "") == "0")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("Send the body without a Content-Encoding.")
-    raw = await _bytes(request, most)
+    raw = await request.body(most=most)
     if not form:
         return asked, await _value(request, asked, content_type, raw)
     if raw and not media.is_form(content_type):
@@ -74,7 +74,7 @@ def _is_content(asked: routes.Request) -> bool:
     return asked.type == "Binary" and asked.interaction in ("create", "update")
 
 
-async def _value(request: Request, asked: routes.Request, content_type: str | None, raw: bytes) -> Any:
+async def _value(request: Incoming, asked: routes.Request, content_type: str | None, raw: bytes) -> Any:
     if asked.interaction == "operation" and not raw:
         return None
     form = media.sent(content_type)
@@ -95,18 +95,3 @@ def _check_patch(value: Any, *, json_patch: bool) -> None:
         raise InvalidRequest("A JSON Patch is an array of operations.")
     if not json_patch and not (isinstance(value, dict) and value.get("resourceType") == "Parameters"):
         raise InvalidRequest("A FHIRPath Patch is a Parameters resource.")
-
-
-async def _bytes(request: Request, most: int) -> bytes:
-    if int(request.headers.get("content-length") or 0) > most:
-        raise TooLarge(f"The body is larger than {most} bytes.")
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"The body is larger than {most} bytes.")
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise InvalidRequest("The body ended early.") from error
-    return b"".join(chunks)

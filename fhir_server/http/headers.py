@@ -8,16 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from starlette.datastructures import Headers
-
 from fhir_server.errors import InvalidRequest, Unauthenticated
 from fhir_server.interactions.call import Return
 from fhir_server.interactions.entries import version_of
-
-
-def combined(given: Headers, name: str) -> str | None:
-    """Return the value of a header that may be sent in several lines, None if it is not sent (RFC 9110, 5.3)."""
-    return ", ".join(given.getlist(name)) or None
 
 
 def bearer(authorization: str | None) -> str:
@@ -34,9 +27,11 @@ def preferences(prefer: str | None) -> tuple[bool, Return]:
     >>> preferences("handling=lenient, return=minimal")
     (True, <Return.MINIMAL: 'minimal'>)
     """
+    if not prefer:
+        return False, Return.REPRESENTATION
     said = dict(
         (name.strip().lower(), value.strip().strip('"').lower())
-        for part in (prefer or "").replace(";", ",").split(",")
+        for part in prefer.replace(";", ",").split(",")
         for name, _, value in [part.partition("=")]
     )
     wanted = next((each for each in Return if each.value.lower() == said.get("return")), Return.REPRESENTATION)
@@ -63,7 +58,7 @@ def if_none_exist(value: str | None) -> str | None:
 
 def if_none_match(value: str | None) -> frozenset[str]:
     """Return the version numbers that If-None-Match names; "*" stands for any (RFC 9110, 13.1.2)."""
-    return frozenset(version_of(each) for each in (value or "").split(",") if each.strip())
+    return frozenset(version_of(each) for each in value.split(",") if each.strip()) if value else frozenset()
 
 
 def if_modified_since(value: str | None) -> datetime | None:

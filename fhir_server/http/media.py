@@ -142,7 +142,7 @@ def presentation(accept: str | None, content_type: str | None, pairs: Pairs) -> 
     """
     said = tuple(pair for pair in pairs if pair[0] in ABOUT_FORM)
     asked = dict(said)
-    default = NAMES.get(media(content_type or "").name, Format.JSON)
+    default = NAMES.get(media(content_type).name, Format.JSON) if content_type else Format.JSON
     return Presentation(wanted(accept, asked.get("_format"), default), asked.get("_pretty") in ("true", ""), said)
 
 

@@ -91,9 +91,9 @@ def interaction_of(method: str, parts: tuple[str, ...], pairs: Pairs) -> Request
     parts: the path's segments. pairs: the query's parameters.
     """
     found = _asked("GET" if method == "HEAD" else method, parts)
-    if found is None or found.interaction not in (*INTERACTIONS, "batch"):
+    if found is None or (found.interaction not in INTERACTIONS and found.interaction != "batch"):
         return None
-    return replace(found, method=method, pairs=pairs)
+    return replace(found, method=method, pairs=pairs) if pairs or method == "HEAD" else found
 
 
 def _asked(method: str, parts: tuple[str, ...]) -> Request | None:

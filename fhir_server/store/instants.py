@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ def microseconds(at: datetime) -> int:
 
 def moment(at: int) -> datetime:
     """Return the datetime (UTC) of microseconds since 1970."""
-    return datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
+    return EPOCH + timedelta(microseconds=at)
 
 
 def instant(at: int) -> str:
@@ -29,7 +29,7 @@ def instant(at: int) -> str:
     >>> instant(1002000)
     '1970-01-01T00:00:01.002Z'
     """
-    return moment(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at // 1_000 % 1_000:03d}Z"
+    return moment(at).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def http_date(at: int) -> str:

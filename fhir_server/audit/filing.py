@@ -1,0 +1,105 @@
+"""What AuditEvents are filed under.
+
+Every disclosure waits for its event, so an event is not projected as other resources are. Events are alike but for
+their time and the resources that they name: what the rest is filed under is worked out once for each kind of event
+and of entity, on a specimen, into which time and ids are put. The parts can be taken apart because what a resource
+is filed under is the union of what its parts are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.search.project import Projector
+from fhir_server.search.values import is_presence
+from fhir_server.store.shadow import self_term
+
+Document = dict[str, Any]
+
+KNOWN_KINDS = 10_000
+# The id of what a specimen names. It has the form of an id, and nothing else in an event holds it.
+SPECIMEN = "id.of.a.specimen"
+_NAMED = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?", re.ASCII)
+# The elements in which events of one kind differ.
+_VARYING = frozenset({"id", "meta", "recorded", "entity"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a part of an event is filed under.
+
+    ix, has: keyed terms. varying: plain terms with SPECIMEN where the id comes. links: by parameter, references, likewise.
+    """
+
+    ix: frozenset[int]
+    has: frozenset[int]
+    varying: tuple[str, ...]
+    links: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Filing:
+    """Files AuditEvents: gives the fields that Shadows.index gives."""
+
+    def __init__(self, projector: Projector, term: Callable[[str], int]) -> None:
+        self._projector = projector
+        self._term = term
+        self._parts: dict[Hashable, _Part] = {}
+
+    def __call__(self, event: Document, kind: Hashable, *, at: int) -> Document:
+        """Return the index fields of an event.
+
+        kind: events that share it differ in nothing but their time and their entities. at: microseconds since 1970
+        UTC, the time that the event was recorded.
+        """
+        term = self._term
+        ix, has, to = set[int](), set[int](), dict[str, set[int]]()
+        for part, id in self._taken_apart(event, kind):
+            ix |= part.ix
+            has |= part.has
+            ix.update([term(each.replace(SPECIMEN, id)) for each in part.varying])
+            for code, led in part.links:
+                to.setdefault(code, set()).update([term(self_term(each.replace(SPECIMEN, id))) for each in led])
+        fields: Document = {
+            "ix": sorted(ix),
+            "has": sorted(has),
+            # "date" is the only parameter with a range: an instant of whole milliseconds.
+            "r": {"date": [{"lo": at, "hi": at + 999}]},
+            "s": {"date": at},
+        }
+        if to:
+            fields["to"] = {code: sorted(led) for code, led in to.items()}
+        return fields
+
+    def _taken_apart(self, event: Document, kind: Hashable) -> Iterator[tuple[_Part, str]]:
+        """Yield the parts of an event, each with the id that it varies in."""
+        yield self._known(kind, {name: value for name, value in event.items() if name not in _VARYING}), ""
+        for entity in event.get("entity", ()):
+            named = _NAMED.fullmatch(entity["what"]["reference"]) if "what" in entity else None
+            if named is None:  # the query that was asked, or what somebody asked for that cannot be an id
+                yield self._part({"resourceType": "AuditEvent", "entity": [entity]}), ""
+                continue
+            type, id = named.groups()
+            of = (type, entity["type"]["code"], entity["role"]["code"])
+            specimen = {**entity, "what": {"reference": f"{type}/{SPECIMEN}"}}
+            yield self._known(of, {"resourceType": "AuditEvent", "entity": [specimen]}), id
+
+    def _known(self, kind: Hashable, specimen: Document) -> _Part:
+        part = self._parts.get(kind)
+        if part is None:
+            if len(self._parts) > KNOWN_KINDS:
+                self._parts.clear()
+            part = self._parts[kind] = self._part(specimen)
+        return part
+
+    def _part(self, specimen: Document) -> _Part:
+        found = self._projector(specimen)
+        fixed = [each for each in found.terms if SPECIMEN not in each]
+        return _Part(
+            ix=frozenset(self._term(each) for each in fixed if not is_presence(each)),
+            has=frozenset(self._term(each) for each in fixed if is_presence(each)),
+            varying=tuple(each for each in found.terms if SPECIMEN in each),
+            links=tuple(found.links.items()),
+        )
