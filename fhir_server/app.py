@@ -99,9 +99,97 @@ def bearer_of(keyring: Keyring) -> Bearer:
     return Bearer(ECKey.import_key(keyring.signing_pem.decode()), issuer=f"{ISSUER}/{keyring.fingerprint}")
 
 
-def _policy(settings: Settings, *, gated: bool) -> Policy:
-    treatment = settings.implicit_policy == "treatment"
-    return Policy(treatment=treatment, reporting=settings.reporting_clients, gated=gated)
+class _Wiring:
+    """How the parts over one database are joined."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keyring: Keyring,
+        client: AsyncMongoClient[dict[str, Any]],
+        clock: Callable[[], datetime],
+        *,
+        gated: bool,
+    ) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._clock = clock
+        self._gated = gated
+        self._tokens = Tokens(keyring.index_key)
+        self._index, self._labels = self._tokens.of("index"), self._tokens.of("label")
+        self._zone = ZoneInfo(settings.zone)
+        self._registry = registry()
+        # Whatever the URI says: a secondary may not know yet of a revocation that was acknowledged.
+        self.database = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
+        self.committer = Committer(client, self.database)
+        self.keys = DataKeys(self.database, Wrapping(keyring), self._tokens.of("data-key"))
+        self.collections = Collections(self.database, self._registry)
+        self._resources = Resources(self.database, self.keys, strictest_label=settings.strictest_label)
+        self._persons = Persons(self.database, self._tokens.of("person"))
+        self._trust = Trust(settings.trusted_consent_authorities, self._zone)
+
+    def filing(self, of: Registry) -> Filing:
+        """Return what files and finds under one state of the definitions."""
+        base = self._settings.public_base
+        projector = Projector(of, zone=self._zone, base_url=base)
+        writer = Writer(
+            self.database,
+            collections=self.collections,
+            shadows=self._shadows(of, projector),
+            persons=self._persons,
+            keys=self.keys,
+            resources=self._resources,
+            digest=self._tokens.of("digest"),
+            trust=self._trust,
+            registry=of,
+        )
+        matches = Matches(of, zone=self._zone, base_url=base)
+        return Filing(projector, matches, SortValues(of, zone=self._zone, base_url=base), writer)
+
+    def definitions(self) -> Definitions:
+        """Return the definitions in their first state, with the services that stand under it."""
+        held = Definitions(self.database, self._registry, self.committer.fence, self.filing)
+        held.begin(self._services(held, self.filing(self._registry)))
+        return held
+
+    def _services(self, held: Definitions, first: Filing) -> Services:
+        log = AuditLog(first.projector, self._shadows(self._registry, first.projector), self.keys, self.committer)
+        return Services(
+            settings=self._settings,
+            registry=self._registry,
+            definitions=held,
+            **first._asdict(),
+            resources=self._resources,
+            history=History(self.database, self._resources),
+            committer=self.committer,
+            conditions=Conditions(self.database, self._tokens.of("condition")),
+            gatekeeper=self._gatekeeper(),
+            audit=log,
+            terminology=Terminology(self._resources, self._index, base_url=self._settings.public_base),
+            clock=self._clock,
+            term=self._index,
+            cursor_key=self._keyring.cursor_key,
+            zone=self._zone,
+        )
+
+    def _gatekeeper(self) -> Gatekeeper:
+        settings = self._settings
+        return Gatekeeper(
+            self._registry,
+            Consents(self.database, self._index, self._trust, self._resources.opened),
+            self._persons,
+            policy=Policy(
+                treatment=settings.implicit_policy == "treatment",
+                reporting=settings.reporting_clients,
+                gated=self._gated,
+            ),
+            index=self._index,
+            labels=self._labels,
+            clock=self._clock,
+        )
+
+    def _shadows(self, of: Registry, projector: Projector) -> Shadows:
+        return Shadows(of, projector, self._index, self._labels, base_url=self._settings.public_base)
 
 
 def assemble(
@@ -116,69 +204,17 @@ def assemble(
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         uri, tz_aware=True, maxPoolSize=20, serverSelectionTimeoutMS=5_000
     )
-    # Whatever the URI says: a secondary may not know yet of a revocation that was acknowledged.
-    database = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
-    zone = ZoneInfo(settings.zone)
-    tokens = Tokens(keyring.index_key)
-    index, labels = tokens.of("index"), tokens.of("label")
-    definitions = registry()
-    keys = DataKeys(database, Wrapping(keyring), tokens.of("data-key"))
-    resources = Resources(database, keys, strictest_label=settings.strictest_label)
-    persons = Persons(database, tokens.of("person"))
-    committer = Committer(client, database)
-    collections = Collections(database, definitions)
-    trust = Trust(settings.trusted_consent_authorities, zone)
-    gatekeeper = Gatekeeper(
-        definitions,
-        Consents(database, index, trust, resources.opened),
-        persons,
-        policy=_policy(settings, gated=gated),
-        index=index,
-        labels=labels,
-        clock=clock,
-    )
-
-    def shadows(of: Registry, projector: Projector) -> Shadows:
-        return Shadows(of, projector, index, labels, base_url=settings.public_base)
-
-    def filing(of: Registry) -> Filing:
-        base = settings.public_base
-        projector = Projector(of, zone=zone, base_url=base)
-        writer = Writer(
-            database,
-            collections=collections,
-            shadows=shadows(of, projector),
-            persons=persons,
-            keys=keys,
-            resources=resources,
-            digest=tokens.of("digest"),
-            trust=trust,
-            registry=of,
-        )
-        matches = Matches(of, zone=zone, base_url=base)
-        return Filing(projector, matches, SortValues(of, zone=zone, base_url=base), writer)
-
-    held = Definitions(database, definitions, committer.fence, filing)
-    first = filing(definitions)
-    services = Services(
-        settings=settings,
-        registry=definitions,
+    wiring = _Wiring(settings, keyring, client, clock, gated=gated)
+    held = wiring.definitions()
+    return Parts(
         definitions=held,
-        **first._asdict(),
-        resources=resources,
-        history=History(database, resources),
-        committer=committer,
-        conditions=Conditions(database, tokens.of("condition")),
-        gatekeeper=gatekeeper,
-        audit=AuditLog(first.projector, shadows(definitions, first.projector), keys, committer),
-        terminology=Terminology(resources, index, base_url=settings.public_base),
-        clock=clock,
-        term=index,
-        cursor_key=keyring.cursor_key,
-        zone=zone,
+        building=Building(wiring.database, held, wiring.committer),
+        keys=wiring.keys,
+        collections=wiring.collections,
+        client=client,
+        database=wiring.database,
+        fingerprint=keyring.fingerprint,
     )
-    held.begin(services)
-    return Parts(held, Building(database, held, committer), keys, collections, client, database, keyring.fingerprint)
 
 
 def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
