@@ -128,6 +128,12 @@ class Settings(BaseSettings):
         description="Most resources that a search may have to look through one by one, where no index answers it; a "
         "search that would look through more is refused as too costly.",
     )
+    most_counted: int = Field(
+        2_000_000,
+        ge=1,
+        description="Most resources that are counted for an exact total (_total=accurate, _summary=count); a request that "
+        "would count more is refused as too costly.",
+    )
     reporting_clients: References = Field(
         frozenset(),
         description="References of the systems that do statutory reporting, which needs no Consent.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from consent_engine.consent import Consent
@@ -82,7 +82,7 @@ class Gatekeeper:
 
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
-        return RequestGate(self, requester, letter, action)
+        return RequestGate(self, requester, letter, _request(requester, action), _Basis(self, requester))
 
     def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
         """Return what these persons' Consents say to a request now."""
@@ -131,114 +131,151 @@ class Gatekeeper:
         return self._index(FILED[attribute] + str(value)) if attribute in FILED else value
 
 
-def _seen(read: asyncio.Future[Epochs]) -> None:
+@lru_cache(KNOWN_REQUESTERS)
+def _request(requester: Requester, action: str) -> AccessRequest:
+    return AccessRequest(
+        actors=requester.actors,
+        purpose=requester.purpose,
+        action=action,
+        delegate=requester.role is Role.RELATED_PERSON,
+    )
+
+
+class _Basis:
+    """What all decisions of one request rest on, read once: the epochs, and the persons whom its token names."""
+
+    def __init__(self, keeper: Gatekeeper, requester: Requester) -> None:
+        self._keeper = keeper
+        self._requester = requester
+        self.now = keeper.clock()
+        self.own: frozenset[Hashable] = frozenset()
+        self.context: frozenset[Hashable] = frozenset()
+        self._begun: asyncio.Future[Epochs | None] | None = None
+        self._persons: asyncio.Future[dict[str, int]] | None = None
+        self._epochs: Epochs | None = None
+
+    def begin(self) -> None:
+        """Start to read, unless that was started."""
+        if self._begun is None:
+            self._begun = self._keeper.consents.begun()
+            named = (self._requester.subject, self._requester.patient)
+            if ids := {each.removeprefix("Patient/") for each in named if each}:
+                self._persons = asyncio.ensure_future(self._keeper.persons.keys(ids))
+                self._persons.add_done_callback(_seen)
+
+    async def epochs(self) -> Epochs:
+        """Return the epochs. Raises Outdated if the definitions that the request is read under have changed."""
+        if self._epochs is None:
+            self.begin()
+            read = await self._keeper.consents.epochs(self._begun)
+            if self._persons is not None:
+                keys = await self._persons
+                self.own = _key_of(self._requester.subject, keys)
+                self.context = _key_of(self._requester.patient, keys)
+            if read[-1] != self._keeper.definitions:
+                raise Outdated
+            self._epochs = read
+        return self._epochs
+
+
+def _seen(read: asyncio.Future[dict[str, int]]) -> None:
+    """Look at how a reading ended: a request that fails before it needs it leaves it to itself."""
     if not read.cancelled():
         read.exception()
 
 
-class RequestGate:
-    """The gate of one request: reads the epochs once, then answers from what stands under them."""
+def _key_of(patient: str | None, keys: Mapping[str, int]) -> frozenset[Hashable]:
+    return frozenset({keys[patient.removeprefix("Patient/")]}) if patient else frozenset()
 
-    def __init__(self, keeper: Gatekeeper, requester: Requester, letter: str, action: str) -> None:
+
+class RequestGate:
+    """The gate of one request for one SMART permission: answers from what stands under the basis of the request."""
+
+    def __init__(
+        self, keeper: Gatekeeper, requester: Requester, letter: str, request: AccessRequest, basis: _Basis
+    ) -> None:
         self._keeper = keeper
         self._requester = requester
         self._letter = letter
-        self._request = AccessRequest(
-            actors=requester.actors,
-            purpose=requester.purpose,
-            action=action,
-            delegate=requester.role is Role.RELATED_PERSON,
-        )
-        self.now = keeper.clock()
+        self._request = request
+        self._basis = basis
+        self.now = basis.now
         self._heard: list[Rules] = []
-        self._own: frozenset[Hashable] = frozenset()
-        self._context: frozenset[Hashable] = frozenset()
         self._permitted_overall: Permitted | None = None
 
-    @cached_property
-    def _basis(self) -> asyncio.Future[Epochs]:
-        """The epochs and the requester's own persons, read once; asked for by the first who needs them."""
-        read = asyncio.ensure_future(self._read_basis())
-        read.add_done_callback(_seen)  # a request that fails before it needs them leaves the reading to itself
-        return read
-
-    async def _read_basis(self) -> Epochs:
-        """Return the epochs. Raises Outdated if the definitions that the request is read under have changed."""
-        ids = {each.removeprefix("Patient/") for each in (self._requester.subject, self._requester.patient) if each}
-        epochs = self._keeper.consents.epochs()
-        if not ids:
-            return self._present(await epochs)
-        read, keys = await asyncio.gather(epochs, self._keeper.persons.keys(ids))
-        if self._requester.subject:
-            self._own = frozenset({keys[self._requester.subject.removeprefix("Patient/")]})
-        if self._requester.patient:
-            self._context = frozenset({keys[self._requester.patient.removeprefix("Patient/")]})
-        return self._present(read)
-
-    def _present(self, epochs: Epochs) -> Epochs:
-        if epochs[-1] != self._keeper.definitions:
-            raise Outdated
-        return epochs
-
     def lettered(self, letter: str) -> RequestGate:
-        """Return the gate of the same requester for another SMART permission."""
-        return self._keeper.gate(self._requester, letter, action=self._request.action)
+        """Return the gate of the same request for a SMART permission; what both rest on is read once."""
+        if letter == self._letter:
+            return self
+        return RequestGate(self._keeper, self._requester, letter, self._request, self._basis)
+
+    def acting(self, action: str) -> RequestGate:
+        """Return the gate of the same request for another action of the Consents, on the same basis."""
+        return RequestGate(
+            self._keeper, self._requester, self._letter, replace(self._request, action=action), self._basis
+        )
 
     def begin(self) -> None:
         """Start to read what every decision of this request needs, while something else is being fetched."""
         if self._keeper.policy.gated:
-            _ = self._basis
+            self._basis.begin()
 
     async def among(self, persons: Iterable[Hashable]) -> Permitted:
         """Return what may be seen of records that belong to no persons but these."""
         if not self._keeper.policy.gated:
             return self._permitted(self._keeper.silence)
-        epochs = await self._basis
+        epochs = await self._basis.epochs()
         by_person = await self._keeper.consents.of_persons(persons, epochs)
-        standing = self._keeper.standing(by_person, self._request, self.now)
-        self._heard.append(standing.rules)
-        return self._permitted(standing)
+        return self._permitted(self._hear(self._keeper.standing(by_person, self._request, self.now)))
 
     async def overall(self) -> Permitted:
         """Return what may be seen of all records."""
         if self._permitted_overall is None:
             standing = self._keeper.silence
             if self._keeper.policy.gated:
-                standing = await self._keeper.overall(self._request, await self._basis, self.now)
-                self._heard.append(standing.rules)
+                standing = self._hear(await self._keeper.overall(self._request, await self._basis.epochs(), self.now))
             self._permitted_overall = self._permitted(standing)
         return self._permitted_overall
 
     def decision(self, type: str, document: Mapping[str, Any]) -> Decision | None:
         """Return what the Consents said of a document that this gate judged; None when the policy alone decided."""
-        found = [each for person in persons_of(document) for each in self._rules_of(person)]
-        if not found or type in DIRECTORY:
+        if not self._heard or type in DIRECTORY:
             return None
-        return decide(found, record_of(type, document))
+        found = [each for person in persons_of(document) for each in self._rules_of(person)]
+        return decide(found, record_of(type, document)) if found else None
 
     @property
     def breaks_glass(self) -> bool:
         """Whether the requester breaks the glass for the patient in context."""
-        return self._keeper.policy.gated and bool(self._context) and breaks_glass(self._requester)
+        return bool(self._basis.context) and self._emergency
+
+    @cached_property
+    def _emergency(self) -> bool:
+        return self._keeper.policy.gated and breaks_glass(self._requester)
 
     @property
     def beyond_own(self) -> bool:
         """Whether records of other institutions than the requester's may have been admitted."""
-        return bool(self._own) or self.breaks_glass or any(self._heard)
+        return bool(self._basis.own or self._heard) or self.breaks_glass
 
     def broke_glass(self, type: str, document: Mapping[str, Any], decision: Decision | None) -> bool:
         """Return whether a document that this gate admitted was opened by breaking the glass and by nothing else."""
-        requester, keeper = self._requester, self._keeper
-        if not keeper.policy.gated or not breaks_glass(requester) or type not in keeper.personal:
+        if not self._emergency or type not in self._keeper.personal:
             return False
-        own = keeper.policy.treatment and document["org"] == requester.organization
+        own = self._keeper.policy.treatment and document["org"] == self._requester.organization
         return not own and (decision is None or decision.effect is not Effect.PERMIT)
+
+    def _hear(self, standing: Standing) -> Standing:
+        """Keep the rules that a decision of this gate may have come from."""
+        if standing.rules:
+            self._heard.append(standing.rules)
+        return standing
 
     def _rules_of(self, person: Hashable) -> tuple[Compiled, ...]:
         return next((rules[person] for rules in self._heard if person in rules), ())
 
     def _permitted(self, standing: Standing) -> Permitted:
-        key = (self._requester, self._letter, self._own, self._context)
+        key = (self._requester, self._letter, self._basis.own, self._basis.context)
         known = standing.permitted.get(key)
         if known is None:
             if len(standing.permitted) > KNOWN_REQUESTERS:
@@ -248,7 +285,7 @@ class RequestGate:
 
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
-        requester, letter, own, context = self._requester, self._letter, self._own, self._context
+        requester, letter, own, context = self._requester, self._letter, self._basis.own, self._basis.context
         policy, types = self._keeper.policy, self._keeper.personal
 
         def on(type: str) -> Predicate:

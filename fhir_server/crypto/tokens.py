@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes, hmac
@@ -37,6 +37,11 @@ class Tokens:
         Source: RFC 2104 (HMAC, truncation in section 5), GB/T 32905-2016 (SM3).
         """
         return self._cached(term) if len(term) <= CACHED_LENGTH else self._token(term)
+
+    def every(self, terms: Iterable[str]) -> set[int]:
+        """Return the numbers of many terms."""
+        cached, token = self._cached, self._token
+        return {cached(term) if len(term) <= CACHED_LENGTH else token(term) for term in terms}
 
     def of(self, domain: str) -> Tokens:
         """Return the tokens of another domain under the same index key; always the same object for a domain."""

@@ -112,15 +112,17 @@ def serves(use: Services, type: str) -> None:
         raise Absent(f"The resource type is not served here: {reason}." if reason else "Unknown resource type.")
 
 
-def gate_for(use: Services, call: Call, type: str, letter: str, *, action: str = "access") -> RequestGate:
-    """Return the request's gate, its readings begun.
-
-    Raises Forbidden if the token's scopes, whatever the store holds, allow nothing of the kind on the type.
-    """
+def within_scopes(call: Call, type: str, letter: str) -> None:
+    """Raise Forbidden if the token's scopes, whatever the store holds, allow nothing of the kind on the type."""
     requester = call.requester
     if requester.scopes.reach(type, letter, CONTEXTS[requester.role]) is Reach.NONE:
         raise Forbidden(f"The token's scopes do not allow this interaction ({letter}) on {type}.")
-    gate = use.gatekeeper.gate(requester, letter, action=action)
+
+
+def gate_for(use: Services, call: Call, type: str, letter: str, *, action: str = "access") -> RequestGate:
+    """Return the request's gate, its readings begun. Raises Forbidden as within_scopes does."""
+    within_scopes(call, type, letter)
+    gate = use.gatekeeper.gate(call.requester, letter, action=action)
     gate.begin()
     return gate
 

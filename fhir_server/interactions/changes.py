@@ -21,10 +21,11 @@ from fhir_server.errors import (
     InvalidResource,
     PreconditionFailed,
 )
-from fhir_server.interactions.call import Call, Services, gate_for, serves
+from fhir_server.interactions.call import Call, Services, gate_for, serves, within_scopes
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.ids import new_id
+from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document, Ungated
 from fhir_server.store.writing import Draft, Removal, reborn
 from fhir_server.validation.structure import check
@@ -40,7 +41,7 @@ async def creation(use: Services, call: Call, type: str, resource: Any, *, id: s
     Raises Forbidden if the requester may not write it, InvalidResource or InvalidRequest if it is not one.
     """
     may_write(use, call, type)
-    gate_for(use, call, type, "c")
+    within_scopes(call, type, "c")
     checked(use, type, resource)
     return await _owned(use, call, Draft(resource, id or new_id(), call.requester.organization))
 
@@ -130,23 +131,28 @@ def _as_expected(call: Call, old: Document | None) -> None:
 async def _owned(use: Services, call: Call, draft: Draft) -> Draft:
     """Return the draft with who vouches for it, if the requester may write it. Raises Forbidden."""
     requester = call.requester
+    if requester.role is Role.PATIENT:
+        if not await _theirs(use, call, draft):
+            raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
+        return replace(draft, by=BY_PATIENT)
+    reach = requester.scopes.reach(draft.type, "u" if draft.old else "c", CONTEXTS[requester.role])
+    if reach is Reach.PATIENT and draft.type not in DIRECTORY and not await _theirs(use, call, draft):
+        raise Forbidden("The token's scopes allow writing only for the patient in context.")
+    # What an institution changes, it vouches for from now on: it cannot speak in the patient's name.
+    return replace(draft, by=None) if draft.by else draft
+
+
+async def _theirs(use: Services, call: Call, draft: Draft) -> bool:
+    """Return whether a draft is a record of the persons whom the token names, and of nobody else."""
+    patients = {call.requester.patient, call.requester.subject} - {None}
     (member,) = await use.writer.memberships([{**draft.resource, "id": draft.id}])
-    patients = {requester.patient, requester.subject} - {None}
     allowed = await use.gatekeeper.persons.keys(each.removeprefix("Patient/") for each in patients if each)
     theirs = bool(member.persons) and set(member.persons) <= set(allowed.values())
     if theirs and not set(member.patients) <= allowed.keys():
         # Another Patient of the same person counts where the requester sees it; else the answer would tell of the link.
         gate = gate_for(use, call, "Patient", "r")
         theirs = len(await use.resources.many("Patient", member.patients, gate)) == len(member.patients)
-    if requester.role is Role.PATIENT:
-        if not theirs:
-            raise Forbidden("A patient's token may write that patient's Consents and nothing else.")
-        return replace(draft, by=BY_PATIENT)
-    reach = requester.scopes.reach(draft.type, "u" if draft.old else "c", CONTEXTS[requester.role])
-    if reach is Reach.PATIENT and draft.type not in DIRECTORY and not theirs:
-        raise Forbidden("The token's scopes allow writing only for the patient in context.")
-    # What an institution changes, it vouches for from now on: it cannot speak in the patient's name.
-    return replace(draft, by=None)
+    return theirs
 
 
 async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGate) -> Document | None:
@@ -160,9 +166,10 @@ async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGa
     requester = call.requester
     if seen["org"] != requester.organization and requester.role is not Role.PATIENT:
         raise Forbidden("The record belongs to another institution: it alone may change it.")
-    correcting = gate_for(use, call, type, "u", action="correct") if requester.role in INSTITUTIONAL else gate
-    if await use.resources.read(type, id, correcting) is None:
-        raise Forbidden("The patient's consent does not allow changes to this record.")
+    if requester.role in INSTITUTIONAL:
+        permitted = await gate.acting("correct").among(persons_of(seen))
+        if not permitted.admits(type, seen):
+            raise Forbidden("The patient's consent does not allow changes to this record.")
     return seen
 
 
@@ -175,7 +182,7 @@ async def _under_own_id(use: Services, call: Call, type: str, id: str, resource:
     requester = call.requester
     if requester.role is not Role.SYSTEM or not use.settings.update_as_create:
         raise Absent
-    gate_for(use, call, type, "c")
+    within_scopes(call, type, "c")
     if is_resident_id(id):
         raise InvalidRequest("A logical id must not be a resident id number: choose another.", expression=f"{type}.id")
     everything = Ungated("the id that a client chose must be free")

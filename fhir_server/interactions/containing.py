@@ -15,7 +15,7 @@ from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.cursor import Position
-from fhir_server.interactions.opening import Opened
+from fhir_server.interactions.opening import Opened, opened_of
 from fhir_server.interactions.ordering import BY_ID, order
 from fhir_server.interactions.together import all_of
 from fhir_server.interactions.wanted import MOST_OPENED, SHOWN, Wanted, rows_of
@@ -56,8 +56,7 @@ async def _themselves(use: Services, wanted: Wanted, gate: RequestGate) -> list[
     rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise _too_many()
-    bodies = await use.resources.opened(wanted.type, rows)
-    return [Opened(wanted.type, row, body) for row, body in zip(rows, bodies, strict=True)]
+    return await opened_of(use, wanted.type, rows)
 
 
 async def _contained(use: Services, asked: Asked, wanted: Wanted, gate: RequestGate) -> list[Opened]:
@@ -76,8 +75,7 @@ async def _containers(use: Services, type: str, held: str, gate: RequestGate) ->
     rows = await use.resources.find(type, filter, gate, sort=order(BY_ID), limit=MOST_OPENED + 1, shown=SHOWN)
     if len(rows) > MOST_OPENED:
         raise _too_many()
-    bodies = await use.resources.opened(type, rows)
-    return [Opened(type, row, body) for row, body in zip(rows, bodies, strict=True)]
+    return await opened_of(use, type, rows)
 
 
 def _matching(use: Services, clause: Clause, type: str, container: Opened, *, whole: bool) -> Iterator[Opened]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fhir_server.interactions import conditional
-from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.call import Answer, Call, Services, within_scopes
 from fhir_server.interactions.changes import creation, may_write
 from fhir_server.interactions.storing import again, existing, store, written_answer
 
@@ -29,7 +29,7 @@ async def _create_unless(
     use: Services, call: Call, type: str, resource: Any, condition: conditional.Condition
 ) -> Answer:
     may_write(use, call, type)
-    gate_for(use, call, type, "c")
+    within_scopes(call, type, "c")
     guard = await conditional.guard(use, call, condition)
     match = await conditional.only(use, call, condition)
     if match is not None:

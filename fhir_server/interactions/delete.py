@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_server.errors import Absent
 from fhir_server.interactions import changes, conditional
-from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.call import Answer, Call, Services, within_scopes
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.storing import again, store
 from fhir_server.store.writing import Removal
@@ -26,7 +26,7 @@ async def delete(use: Services, call: Call, type: str, id: str | None, pairs: Pa
 async def _delete_matches(use: Services, call: Call, type: str, condition: conditional.Condition) -> Answer:
     """Delete all that a condition matches; none is no failure: then it is so already."""
     changes.may_write(use, call, type)
-    gate_for(use, call, type, "d")
+    within_scopes(call, type, "d")
     most = use.settings.most_conditional_deletes
     rows = (await conditional.find(use, call, condition, most=most)).rows
     if len(rows) > most:

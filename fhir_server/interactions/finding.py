@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
-from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
-from fhir_server.interactions.costs import affordable
+from fhir_server.interactions.costs import affordable, count_affordable, page_affordable
 from fhir_server.interactions.cursor import Position
 from fhir_server.interactions.ordering import BY_ID, Row, Sort, beyond, follows, order, ordered, stored_value
 from fhir_server.interactions.together import all_of
-from fhir_server.interactions.wanted import MOST_OPENED, SHOWN, Wanted, filter_of, opened
+from fhir_server.interactions.wanted import MOST_OPENED, SHOWN, Wanted, filter_of, looked_through, opened
 from fhir_server.search.ast import needs_body
 from fhir_server.store.resources import Gate
 
@@ -45,13 +44,20 @@ async def page_of_types(
     after: where the page begins; None: the first. total: as _total has it; None: counted, unless it is large.
     Raises TooCostly if more would have to be looked through or opened than is reasonable.
     """
-    await all_of(affordable(use, each, gates[each.type], sort) for each in wanted)
+    told = {None: MOST_COUNTED, "none": 0}.get(total)
+    whole = await all_of(
+        page_affordable(use, each, gates[each.type], sort, after=after, size=size, told=told) for each in wanted
+    )
+    if total == "accurate" and not all(whole):
+        await all_of(affordable(use, each, gates[each.type]) for each in wanted)
     if any(needs_body(each.clause) for each in wanted) or not all(key.stored for key in sort):
         return await _page_of_opened(use, wanted, gates, sort=sort, after=after, size=size, total=total)
     found = await all_of(_rows(use, each, gates[each.type], sort, after, size + 1) for each in wanted)
     rows = found[0] if len(found) == 1 else ordered((row for rows in found for row in rows), sort)
     if after is None and len(rows) <= size:  # a first page that is not full holds all there is
         counted = None if total == "none" else len(rows)
+    elif not all(whole):  # what is too much to be gone through is not counted either
+        counted = None
     else:
         counted = await _total(use, wanted, gates, total)
     return _cut(rows, size, counted)
@@ -63,6 +69,7 @@ async def count_of_types(
     """Return how many resources are wanted and admitted by the gates, and whose institutions' they are."""
     await all_of(affordable(use, each, gates[each.type]) for each in wanted)
     found = await all_of(_count(use, each, gates[each.type]) for each in wanted)
+    count_affordable(sum(total for total, _ in found), use.settings.most_counted)
     return sum(total for total, _ in found), frozenset(one for _, concerned in found for one in concerned)
 
 
@@ -71,7 +78,9 @@ async def _count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int,
         rows = [row for row, _ in await opened(use, wanted, gate, order(BY_ID))]
         return len(rows), frozenset(row["org"] for row in rows)
     filter = filter_of(use, wanted)
-    total = await use.resources.count(wanted.type, filter, gate)
+    limit = use.settings.most_counted
+    total = await use.resources.count(wanted.type, filter, gate, limit=limit + 1)
+    count_affordable(total, limit)
     # Without Consents and emergencies there is nothing but what is the requester's institution's own.
     others = total > 0 and gate.beyond_own
     return total, await use.resources.custodians(wanted.type, filter, gate) if others else frozenset()
@@ -88,17 +97,25 @@ async def _rows(
             return []
         filter = {"$and": [filter, cut]}
     found = await use.resources.find(wanted.type, filter, gate, sort=order(sort), limit=limit, shown=SHOWN)
+    if not sort:
+        return [Row(wanted.type, each) for each in found]
     return [Row(wanted.type, each, tuple(stored_value(key, each) for key in sort)) for each in found]
 
 
 async def _total(use: Services, wanted: Sequence[Wanted], gates: Mapping[str, Gate], asked: str | None) -> int | None:
+    """Return the total, None if it is left out. Raises TooCostly if an exact one is asked for, and is too large."""
     if asked == "none":
         return None
-    limit = None if asked else MOST_COUNTED + 1
-    counts = await all_of(
-        use.resources.count(each.type, filter_of(use, each), gates[each.type], limit=limit) for each in wanted
+    most = use.settings
+    limit = {"accurate": most.most_counted, "estimate": max(most.most_examined, MOST_COUNTED)}.get(
+        asked or "", MOST_COUNTED
     )
-    return None if limit and sum(counts) >= limit else sum(counts)
+    counts = await all_of(
+        use.resources.count(each.type, filter_of(use, each), gates[each.type], limit=limit + 1) for each in wanted
+    )
+    if asked == "accurate":
+        count_affordable(sum(counts), limit)
+    return None if sum(counts) > limit else sum(counts)
 
 
 async def _page_of_opened(
@@ -122,15 +139,8 @@ async def _page_of_opened(
 
 async def _opened(use: Services, wanted: Wanted, gate: Gate, sort: Sort) -> list[Row]:
     """Return all rows of one type. Raises TooCostly if there are too many."""
-    if needs_body(wanted.clause):
-        found = await opened(use, wanted, gate, order(BY_ID))
-    else:
-        rows = await use.resources.find(
-            wanted.type, filter_of(use, wanted), gate, sort=order(BY_ID), limit=MOST_OPENED + 1, shown=SHOWN
-        )
-        if len(rows) > MOST_OPENED:
-            raise _too_many(sort)
-        found = list(zip(rows, map(parse, await use.resources.opened(wanted.type, rows)), strict=True))
+    too_many = None if needs_body(wanted.clause) else _too_many(sort)
+    found = await opened(use, wanted, gate, order(BY_ID), too_many=too_many)
     return [
         Row(wanted.type, row, tuple(stored_value(k, row) if k.stored else use.sort_values(k, body) for k in sort))
         for row, body in found
@@ -144,7 +154,7 @@ def _too_many(sort: Sort) -> TooCostly:
             f"To sort by {keys}, more than {MOST_OPENED} resources would have to be opened: "
             "ask for fewer by further parameters, or sort by a date, a number, a quantity, _lastUpdated or _id."
         )
-    return TooCostly(f"More than {MOST_OPENED} resources would have to be looked through: narrow the search.")
+    return looked_through()
 
 
 def _cut(rows: Sequence[Row], size: int, total: int | None) -> Page:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from orjson import loads
+
 from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
-from fhir_server.fhir_json import parse
-from fhir_server.interactions.call import Call, Services
+from fhir_server.interactions.call import Services
 from fhir_server.interactions.opening import Opened, opened_rows, shown
 from fhir_server.interactions.ordering import BY_ID, order
 from fhir_server.interactions.together import all_of
@@ -33,13 +34,13 @@ Filters = dict[str, Document]
 
 
 async def included(
-    use: Services, call: Call, includes: Sequence[Include], matches: Sequence[Opened], interaction: str
+    use: Services, gate: RequestGate, includes: Sequence[Include], matches: Sequence[Opened], interaction: str
 ) -> tuple[list[Opened], list[Happening]]:
     """Return what is included with the matches of a page, each once and no match again, and what is to be recorded.
 
-    Raises TooCostly if that is more than one answer should hold.
+    gate: of the request. Raises TooCostly if that is more than one answer should hold.
     """
-    reads, searches = (use.gatekeeper.gate(call.requester, letter) for letter in "rs")
+    reads, searches = gate.lettered("r"), gate.lettered("s")
     known = {each.reference for each in matches}
     found: list[Opened] = []
     records: list[Happening] = []
@@ -55,7 +56,7 @@ async def included(
         if len(found) > MOST_INCLUDED:
             raise _too_many()
         known |= {each.reference for each in newest}
-        records += [shown(interaction, referred, reads), shown(interaction, referring, searches)]
+        records += [shown(interaction, rows, by) for rows, by in ((referred, reads), (referring, searches)) if rows]
         steps = [each for each in includes if each.iterate]
     raise TooCostly(f"References would have to be followed more than {MOST_ROUNDS} times: leave out :iterate.")
 
@@ -65,6 +66,12 @@ def _too_many() -> TooCostly:
         f"The page leads to more than {MOST_INCLUDED} resources to include: "
         "ask for a smaller page (_count), or name the types to include."
     )
+
+
+def _as_stored(body: bytes) -> Resource:
+    """Return the resource of an opened body, to look for references in it: the digits of its decimals may change."""
+    found: Resource = loads(body)
+    return found
 
 
 class _Step:
@@ -82,12 +89,16 @@ class _Step:
 
     async def forward(self, gate: RequestGate) -> list[Opened]:
         """Return what the newest resources refer to and the gate admits."""
+        if not self._forward:
+            return []
         use, sources = self._use, {each.type for each in self._forward}
-        resources = [parse(each.body) for each in self._newest if None in sources or each.type in sources]
+        resources = [_as_stored(each.body) for each in self._newest if None in sources or each.type in sources]
         by_type = self._places(resources)
         seen = await all_of(use.resources.many(type, ids, gate) for type, ids in by_type.items())
         rows = [(type, each) for type, found in zip(by_type, seen, strict=True) for each in found.values()]
-        return await self._new([*rows, *await self._found(self._by_canonical(resources), gate)], set())
+        if filters := self._by_canonical(resources):
+            rows += await self._found(filters, gate)
+        return await self._new(rows, set())
 
     def _places(self, resources: Sequence[Resource]) -> dict[str, list[str]]:
         """Return the ids, by type, that the resources refer to."""
@@ -105,9 +116,8 @@ class _Step:
     def _by_canonical(self, resources: Sequence[Resource]) -> Filters:
         """Return the filters, by type, of what the resources refer to by canonical URLs."""
         use, found = self._use, dict[str, dict[tuple[str, ...], None]]()
-        for each in resources:
-            for type, url in canonicals(self._forward, use.registry, use.projector, each):
-                found.setdefault(type, {})[canonical_terms(url)] = None
+        for type, url in canonicals(self._forward, use.registry, use.projector, resources):
+            found.setdefault(type, {})[canonical_terms(url)] = None
         return {
             type: {"$or": [{"ix": {"$all": [use.term(each) for each in terms]}} for terms in wanted]}
             for type, wanted in found.items()
@@ -134,7 +144,7 @@ class _Step:
         return sorted((self._use.registry.types & await self._use.resources.stored()) - LOG)
 
     def _url(self, row: Opened) -> str | None:
-        return parse(row.body).get("url") if has_url(self._use.registry, row.type) else None
+        return _as_stored(row.body).get("url") if has_url(self._use.registry, row.type) else None
 
     async def _found(self, filters: Filters, gate: RequestGate) -> list[tuple[str, Document]]:
         """Return what filters find. What is known already may be among it, so it does not count."""

@@ -25,21 +25,32 @@ class Opened(NamedTuple):
         return f"{self.type}/{self.document['_id']}"
 
 
+async def opened_of(use: Services, type: str, documents: Sequence[Document]) -> list[Opened]:
+    """Return documents of one type, in their order, opened."""
+    bodies = await use.resources.opened(type, documents)
+    return [Opened(type, document, body) for document, body in zip(documents, bodies, strict=True)]
+
+
 async def opened_rows(use: Services, rows: Iterable[tuple[str, Document]]) -> list[Opened]:
     """Return rows of any types, in their order, opened."""
     by_type: dict[str, list[Document]] = {}
     found = list(rows)
     for type, document in found:
         by_type.setdefault(type, []).append(document)
-    bodies = await all_of(use.resources.opened(type, documents) for type, documents in by_type.items())
-    following = {type: iter(each) for type, each in zip(by_type, bodies, strict=True)}
-    return [Opened(type, document, next(following[type])) for type, document in found]
+    opened = await all_of(opened_of(use, type, documents) for type, documents in by_type.items())
+    if len(by_type) < 2:
+        return [row for rows in opened for row in rows]
+    following = {type: iter(each) for type, each in zip(by_type, opened, strict=True)}
+    return [next(following[type]) for type, _ in found]
 
 
-def shown(interaction: str, rows: Sequence[Opened], gate: RequestGate, *, query: str | None = None) -> Happening:
+def shown(interaction: str, rows: Iterable[Opened], gate: RequestGate, *, query: str | None = None) -> Happening:
     """Return what is to be recorded when these rows, which the gate admitted, leave."""
-    by_type: dict[str, list[Document]] = {}
-    for each in {row.reference: row for row in rows}.values():
-        by_type.setdefault(each.type, []).append(each.document)
-    parts = (disclosed(interaction, type, documents, gate) for type, documents in by_type.items())
+    by_type: dict[str, dict[str, Document]] = {}
+    for each in rows:
+        by_type.setdefault(each.type, {})[each.document["_id"]] = each.document
+    if len(by_type) == 1:
+        [(type, documents)] = by_type.items()
+        return disclosed(interaction, type, [*documents.values()], gate, query=query)
+    parts = (disclosed(interaction, type, [*documents.values()], gate) for type, documents in by_type.items())
     return joined(interaction, parts, query=query)

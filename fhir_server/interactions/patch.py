@@ -9,7 +9,7 @@ from typing import Any
 from fhir_server.errors import Absent, InvalidRequest, UnsupportedMedia
 from fhir_server.fhir_json import parse
 from fhir_server.interactions import changes, conditional
-from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for
+from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for, within_scopes
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.storing import again, store, written_answer
@@ -40,7 +40,7 @@ async def _patch(use: Services, call: Call, type: str, id: str, body: Any) -> An
 async def _patch_match(use: Services, call: Call, type: str, body: Any, condition: conditional.Condition) -> Answer:
     """R4: none: 404; one: it is patched; several: 412."""
     changes.may_write(use, call, type)
-    gate_for(use, call, type, "u")
+    within_scopes(call, type, "u")
     match = await conditional.only(use, call, condition)
     if match is None:
         raise Absent

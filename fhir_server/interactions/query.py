@@ -25,8 +25,8 @@ class Query:
 
     interaction: its code in the log. path: what is searched, below the base. types: those whose resources are looked
     for. read_as: those whose parameters it takes; "Resource" for those that all types have. clauses: by type.
-    used: the parameters in effect. hidden: they came in a body, so links must not show them. explained: an operator asks
-    what it costs.
+    used: the parameters in effect. told: the path with them, as the record says it. hidden: they came in a body, so links
+    must not show them. explained: an operator asks what it costs.
     """
 
     interaction: str
@@ -37,21 +37,24 @@ class Query:
     asked: Asked = field(default=Asked(""))
     clauses: Mapping[str, Clause] = field(default_factory=dict)
     used: Pairs = ()
+    told: str = ""
     explained: bool = False
 
     def self_link(self, use: Services, call: Call, after: Position | None) -> str:
         """Return the URL of the page that begins behind a position."""
         if self.hidden:
             return self.link(use, call, after)
-        return self._url(call) + (f"?{urlencode(self.used)}" if self.used else "")
+        return _url(call, self.told if self.used else self.path)
 
     def link(self, use: Services, call: Call, after: Position | None) -> str:
         """Return a page link that tells nothing of the query."""
         cursor = sealed_cursor(use.cursor_key, call.requester, Cursor(self.path, self.used, after))
-        return f"{self._url(call)}?{CURSOR}={cursor}"
+        return _url(call, f"{self.path}?{CURSOR}={cursor}")
 
-    def _url(self, call: Call) -> str:
-        return f"{call.base}/{self.path}" if self.path else call.base
+
+def _url(call: Call, told: str) -> str:
+    """Return the URL of what is told below the base; a search of the whole system begins with its query."""
+    return f"{call.base}/{told}" if told and not told.startswith("?") else call.base + told
 
 
 def begun(use: Services, call: Call, path: str, pairs: Pairs) -> tuple[Pairs, Position | None]:
@@ -85,7 +88,7 @@ def read_query(use: Services, call: Call, query: Query, pairs: Pairs, now: datet
     # For everybody else the parameter is one that nobody knows.
     explained = EXPLAIN in pairs and call.requester.user in use.settings.operators
     apart = tuple(pair for pair in pairs if (typed and pair[0] == TYPES) or (explained and pair == EXPLAIN))
-    own = tuple(pair for pair in pairs if pair not in apart)
+    own = tuple(pair for pair in pairs if pair not in apart) if apart else pairs
 
     def read(pairs: Pairs) -> dict[str, Asked]:
         return {
@@ -107,10 +110,16 @@ def read_query(use: Services, call: Call, query: Query, pairs: Pairs, now: datet
     if len(found) > 1 and ignored:
         found = read(tuple(pair for pair in own if pair[0] not in ignored))
     first = next(iter(found.values()))
-    return replace(
-        query,
-        asked=replace(first, ignored=ignored),
+    used = (*apart, *first.used)
+    return Query(
+        query.interaction,
+        query.path,
+        query.types,
+        query.read_as,
+        query.hidden,
+        asked=replace(first, ignored=ignored) if ignored else first,
         clauses={type: found.get(type, first).clause for type in query.types},
-        used=(*apart, *first.used),
+        used=used,
+        told=f"{query.path}?{urlencode(used)}",
         explained=explained,
     )

@@ -53,6 +53,8 @@ async def resolved(use: Services, type: str, clause: Clause, gate: RequestGate) 
 
     Raises TooCostly if a step leads to more than one query can look up.
     """
+    if not leads_elsewhere(clause):
+        return Wanted(type, clause)
     return await _Plan(use, gate).wanted(type, clause)
 
 
@@ -102,7 +104,7 @@ class _Plan:
         match clause:
             case And(parts) | Or(parts):
                 led = iter(await all_of(self._straight(type, part) for part in parts if leads_elsewhere(part)))
-                return replace(clause, parts=tuple(next(led) if leads_elsewhere(part) else part for part in parts))
+                return clause.__class__(tuple(next(led) if leads_elsewhere(part) else part for part in parts))
             case Not(part):
                 return Not(await self._straight(type, part))
             case Chain(param, _, by_target):

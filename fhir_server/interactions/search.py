@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.policy import CONTEXTS
@@ -130,22 +129,24 @@ async def _answer(
     use: Services, call: Call, query: Query, wanted: Sequence[Wanted], gate: RequestGate, after: Position | None
 ) -> Answer:
     asked = query.asked
-    told = f"{query.path}?{urlencode(query.used)}"
     links = [{"relation": "self", "url": query.self_link(use, call, after)}]
     if asked.contained and (query.interaction != "search-type" or query.path not in query.types):
         raise UnsupportedParameter("_contained is supported in the search of one type.")
     if asked.summary == "count" or asked.count == 0:
         total, concerned = await _counted(use, query, wanted, gate)
-        await record(use, call, replace(counted(call, gate, total, concerned, told), interaction=query.interaction))
+        happening = counted(call, gate, total, concerned, query.told)
+        if query.interaction != happening.interaction:
+            happening = replace(happening, interaction=query.interaction)
+        await record(use, call, happening)
         return Answer(200, searchset(total, links, []))
     found = await _found(use, query, wanted, gate, after)
     if found.next:
         links.append({"relation": "next", "url": query.link(use, call, found.next)})
-    happening = shown(query.interaction, found.rows, gate, query=told)
+    happening = shown(query.interaction, found.rows, gate, query=query.told)
     more: list[Opened] = []
     if asked.includes and found.rows:
-        more, records = await included(use, call, asked.includes, found.rows, query.interaction)
-        happening = joined(query.interaction, [happening, *records], query=told)
+        more, records = await included(use, gate, asked.includes, found.rows, query.interaction)
+        happening = joined(query.interaction, [happening, *records], query=query.told)
     entries = [_entry(call, each, "match", asked.shape) for each in found.rows]
     entries += [_entry(call, each, "include", asked.shape) for each in more]
     if asked.ignored:

@@ -15,6 +15,8 @@ async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
     Which problem came first in time would say how much there is to look through.
     """
     waiting = list(work)
+    if not waiting:
+        return []
     if len(waiting) == 1:
         return [await waiting[0]]
     found = await asyncio.gather(*waiting, return_exceptions=True)

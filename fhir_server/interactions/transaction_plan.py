@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from fhir_server.errors import Absent, InvalidRequest, Problem
 from fhir_server.interactions import changes, conditional
-from fhir_server.interactions.call import Call, Services, gate_for
+from fhir_server.interactions.call import Call, Services, within_scopes
 from fhir_server.interactions.conditional import Condition, Found
 from fhir_server.interactions.entries import Entry, located
 from fhir_server.interactions.transaction_view import View, search
@@ -177,7 +177,7 @@ def _condition(use: Services, entry: Entry) -> Condition:
     """Return an entry's condition, once it is certain that the requester may write at all."""
     try:
         changes.may_write(use, entry.call, entry.type)
-        gate_for(use, entry.call, entry.type, LETTERS[entry.request.interaction])
+        within_scopes(entry.call, entry.type, LETTERS[entry.request.interaction])
         if entry.call.if_none_exist is not None:
             return conditional.condition_in(entry.type, entry.call.if_none_exist)
         return conditional.condition(entry.type, entry.request.pairs)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fhir_server.errors import Absent, Conflict, InvalidRequest, PreconditionFailed
 from fhir_server.interactions import changes, conditional
-from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.call import Answer, Call, Services, within_scopes
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.storing import again, store, written_answer
 from fhir_server.store.resources import Document
@@ -30,7 +30,7 @@ async def _update_match(
     use: Services, call: Call, type: str, resource: Any, condition: conditional.Condition
 ) -> Answer:
     changes.may_write(use, call, type)
-    gate_for(use, call, type, "u")
+    within_scopes(call, type, "u")
     guard = await conditional.guard(use, call, condition)
     match = await conditional.only(use, call, condition)
     if match is None:

@@ -11,13 +11,14 @@ from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
 from fhir_server.search.ast import Clause, IdIn, SelfIn, needs_body, transform
 from fhir_server.search.mongo import to_filter
+from fhir_server.search.ranges import bounded
 from fhir_server.store.resources import Document, Gate, Sort
 from fhir_server.store.shadow import self_term
 
 MOST_OPENED = 5_000
 
 # What is not needed of a row that is shown.
-SHOWN = {"r": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+SHOWN = {"r": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
 BY_ID: Sort = [("_id", 1)]
 
 
@@ -32,9 +33,9 @@ class Wanted:
 
 def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
     """Return the MongoDB filter of what is wanted, or, if bodies decide it, of all that may be."""
-    filter = to_filter(wanted.clause, use.term)
     if wanted.persons is None:
-        return filter
+        return to_filter(wanted.clause, use.term, bounded(wanted.type))
+    filter = to_filter(wanted.clause, use.term)
     persons = {"$in": sorted(wanted.persons)}
     return {"$or": [{"$and": [{"pat": persons}, filter]}, {"$and": [{"pats": persons}, filter]}]}
 
@@ -48,18 +49,27 @@ async def rows_of(
     return await use.resources.find(wanted.type, filter_of(use, wanted), gate, sort=BY_ID, limit=limit, shown=shown)
 
 
-async def opened(use: Services, wanted: Wanted, gate: Gate, order: Sort) -> list[tuple[Document, Any]]:
-    """Return what is wanted, decided on opened bodies, with each resource. Raises TooCostly if too much must be opened."""
+async def opened(
+    use: Services, wanted: Wanted, gate: Gate, order: Sort, *, too_many: TooCostly | None = None
+) -> list[tuple[Document, Any]]:
+    """Return what is wanted, with each resource; decided on opened bodies where that is needed.
+
+    Raises TooCostly, or the problem given, if too much must be opened.
+    """
     rows = await use.resources.find(
         wanted.type, filter_of(use, wanted), gate, sort=order, limit=MOST_OPENED + 1, shown=SHOWN
     )
     if len(rows) > MOST_OPENED:
-        raise TooCostly(f"More than {MOST_OPENED} resources would have to be looked through: narrow the search.")
-    bodies = await use.resources.opened(wanted.type, rows)
+        raise too_many or looked_through()
+    found = zip(rows, map(parse, await use.resources.opened(wanted.type, rows)), strict=True)
+    if not needs_body(wanted.clause):
+        return list(found)
     clause = _with_ids(use, wanted, rows)
-    return [
-        (row, resource) for row, resource in zip(rows, map(parse, bodies), strict=True) if use.matches(clause, resource)
-    ]
+    return [(row, resource) for row, resource in found if use.matches(clause, resource)]
+
+
+def looked_through() -> TooCostly:
+    return TooCostly(f"More than {MOST_OPENED} resources would have to be looked through: narrow the search.")
 
 
 def _with_ids(use: Services, wanted: Wanted, rows: Sequence[Document]) -> Clause:

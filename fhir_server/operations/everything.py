@@ -24,7 +24,7 @@ from fhir_server.search import reference
 from fhir_server.store.resources import Document
 
 MOST_ON_A_PAGE = 5_000
-SHOWN = {"r": 0, "s": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+SHOWN = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
 # The log is for auditors, by search; Bundles are copies of records.
 NOT_RECORDS = frozenset({"AuditEvent", "Bundle"})
 NO_CLINICAL_TIME = {"$expr": {"$and": [{"$eq": ["$w.lo", "$at"]}, {"$eq": ["$w.hi", "$at"]}]}}

@@ -8,6 +8,7 @@ from typing import Any
 from fhir_server.errors import InvalidRequest, TooCostly, UnsupportedParameter
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
+from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.opening import Opened
 from fhir_server.interactions.resolving import resolved
@@ -24,7 +25,7 @@ SUBJECTS = ("patient", "subject")
 async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
     """Return, of what a search would find, the last `max` of each code, newest first.
 
-    Raises InvalidRequest if no subject is named, TooCostly if there is too much to choose from.
+    Raises InvalidRequest if no subject is named, TooCostly if there is too much to look through, or to choose from.
     """
     gate = gate_for(use, call, TYPE, "s")
     _check(asked.searched)
@@ -32,6 +33,7 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
         use.registry, TYPE, asked.searched, lenient=False, zone=use.zone, now=gate.now, base_url=call.base
     )
     wanted = await resolved(use, TYPE, query.clause, gate)
+    await affordable(use, wanted, gate)
     rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")

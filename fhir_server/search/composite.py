@@ -7,7 +7,7 @@ there is a span for each pair of their values, with the other part as its second
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -18,20 +18,20 @@ from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search import date, number, quantity, reference, string, token, uri
 from fhir_server.search.ast import Clause, InSpan, SpanTest
 from fhir_server.search.expression_routes import UnknownElement
-from fhir_server.search.expressions import Extractor, Typed, compile_expression
+from fhir_server.search.expressions import Extraction, Typed, compile_expression, compile_together
 from fhir_server.search.modifiers import refused
+from fhir_server.search.once import Forms, Once, Spans
 from fhir_server.search.span import Here, Span, on_second
 from fhir_server.search.string import LONGEST
 from fhir_server.search.values import split, unescaped
 
-Forms = Callable[[str, Any, Here], Iterator[str]]
 EQUALITY: Mapping[str, Forms] = {
     "token": token.filed_under,
     "string": string.filed_under,
     "reference": reference.filed_under,
     "uri": uri.filed_flat,
 }
-RANGED: Mapping[str, Callable[[str, str, Any, Here], Iterator[Span]]] = {
+RANGED: Mapping[str, Spans] = {
     "date": date.spans,
     "number": number.spans,
     "quantity": quantity.spans,
@@ -64,53 +64,66 @@ def head(code: str, position: int) -> str:
 
 
 class Elements:
-    """Finds the elements of a composite parameter in a resource, and the values of each part in each element."""
+    """Finds the elements of composite parameters in a resource, and the values of each part in each element.
 
-    def __init__(self, registry: Registry, type: str, parameter: SearchParameter) -> None:
-        self.parameter = parameter
+    An element is walked once, however many of the parameters it is one of.
+    """
+
+    def __init__(self, registry: Registry, type: str, parameters: Iterable[SearchParameter]) -> None:
         self._registry = registry
         self._type = type
-        expressions = tuple(part.expression for part in parameter.components)
-        self._expressions = CORRECTED.get(parameter.url, expressions)
-        self._elements = compile_expression(registry, type, parameter.expression)
-        self._parts: dict[str, tuple[Extractor | None, ...]] = {}
+        self._of = {each.code: each for each in parameters}
+        self._parts = {code: _parts(each) for code, each in self._of.items()}
+        self._elements = compile_together(registry, type, {code: each.expression for code, each in self._of.items()})
+        self._walks: dict[tuple[str, ...], Extraction] = {}
 
-    def __call__(self, resource: dict[str, Any]) -> Iterator[tuple[list[Typed], ...]]:
-        """Yield, for each element that has a value for every part, these values."""
-        for path, element in self._elements(resource):
-            found = []
-            for extractor in self._parts.get(path) or self._compiled(path):
-                values = extractor(element, resource) if extractor else []
-                if not values:
-                    break
-                found.append(values)
-            else:
-                yield tuple(found)
+    def __call__(self, resource: dict[str, Any]) -> Iterator[tuple[SearchParameter, tuple[list[Typed], ...]]]:
+        """Yield, for each parameter and each of its elements that has a value for every part, these values."""
+        found: dict[int, tuple[str, Any, list[str]]] = {}
+        for code, elements in self._elements(resource).items():
+            for path, element in elements:
+                found.setdefault(id(element), (path, element, []))[2].append(code)
+        for path, element, codes in found.values():
+            values = self._walk(path, codes)(element, resource)
+            for code in codes:
+                parts = self._parts[code]
+                if all(part in values for part in parts):
+                    yield self._of[code], tuple(values[part] for part in parts)
 
-    def _compiled(self, path: str) -> tuple[Extractor | None, ...]:
-        made = self._parts[path] = tuple(self._extractor(path, each) for each in self._expressions)
-        return made
+    def _walk(self, path: str, codes: list[str]) -> Extraction:
+        """Return what finds the parts, by their expressions, of these parameters in an element."""
+        key = (path, *codes)
+        if key not in self._walks:
+            every = dict.fromkeys(part for code in codes for part in self._parts[code])
+            known = {part: part for part in every if self._stands_in(path, part)}
+            self._walks[key] = compile_together(self._registry, path, known, resource=self._type)
+        return self._walks[key]
 
-    def _extractor(self, path: str, expression: str) -> Extractor | None:
+    def _stands_in(self, path: str, part: str) -> bool:
         try:
-            return compile_expression(self._registry, path, expression, resource=self._type)
+            compile_expression(self._registry, path, part, resource=self._type)
         except UnknownElement:
-            return None
+            return False
+        return True
 
 
-def spans(parameter: SearchParameter, elements: Iterable[tuple[list[Typed], ...]], here: Here) -> Iterator[Span]:
-    """Yield the spans under which the elements of a composite are filed."""
-    for values in elements:
-        terms: list[str] = []
-        ranges: list[list[Span]] = []
-        for position, (part, found) in enumerate(zip(parameter.components, values, strict=True)):
-            start = head(parameter.code, position)
-            if part.type in RANGED:
-                ranges.append([span for type, value in found for span in RANGED[part.type](start, type, value, here)])
-            else:
-                forms = EQUALITY[part.type]
-                terms += [start + form for type, value in found for form in forms(type, value, here)]
-        yield from (_joined(terms, chosen) for chosen in product(*ranges))
+def _parts(parameter: SearchParameter) -> tuple[str, ...]:
+    """Return the expressions of the parts of a parameter."""
+    return CORRECTED.get(parameter.url) or tuple([part.expression for part in parameter.components])
+
+
+def spans(parameter: SearchParameter, values: tuple[list[Typed], ...], once: Once) -> Iterator[Span]:
+    """Yield the spans under which an element of a composite is filed. values: of each part."""
+    terms: list[str] = []
+    ranges: list[list[Span]] = []
+    for position, (part, found) in enumerate(zip(parameter.components, values, strict=True)):
+        start = head(parameter.code, position)
+        if make := RANGED.get(part.type):
+            ranges.append([span.under(start) for type, value in found for span in once(make, type, value)])
+        else:
+            forms = EQUALITY[part.type]
+            terms += [start + form for type, value in found for form in once(forms, type, value)]
+    yield from (_joined(terms, chosen) for chosen in product(*ranges))
 
 
 def _joined(terms: list[str], chosen: tuple[Span, ...]) -> Span:

@@ -96,7 +96,7 @@ def microseconds(at: datetime) -> int:
 # --- filed -----------------------------------------------------------------------------------------------------------
 
 
-def spans(head: str, type: str, value: Any, here: Here) -> Iterator[Span]:
+def spans(type: str, value: Any, here: Here) -> Iterator[Span]:
     """Yield the time that a value covers; of a Timing only the outer limits count, as R4 has it."""
     if isinstance(value, str):
         if found := covered(value, here.zone):

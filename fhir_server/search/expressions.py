@@ -10,9 +10,9 @@ as ofType() does, instead of failing; and `resolve() is X` is decided on what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from fhir_server.definitions.registry import Registry
 from fhir_server.search.expression_fallback import evaluated_by_fhirpathpy
@@ -21,7 +21,12 @@ from fhir_server.search.expression_syntax import Binary, Call, NotSupported, Tre
 
 Json: TypeAlias = dict[str, Any]
 Typed: TypeAlias = tuple[str, Any]  # FHIR type name, JSON value
-Extraction: TypeAlias = Callable[[Json], dict[str, list[Typed]]]
+
+
+class Extraction(Protocol):
+    """Finds the values of several expressions at once: as an Extractor, by label; a label without a value is absent."""
+
+    def __call__(self, node: Json, resource: Json | None = None) -> dict[str, list[Typed]]: ...
 
 
 class CodeValue(str):
@@ -186,17 +191,23 @@ def compile_expression(registry: Registry, base: str, expression: str, *, resour
     return Extractor(expression, _scope(registry, base, resource))
 
 
-def compile_all(registry: Registry, type: str) -> Extraction:
-    """Return a function from a resource to {parameter code: pairs} for all but the composite parameters of a type.
-
-    Parameters without a value are absent. The pairs are those that each parameter's own Extractor gives.
-    """
+def compile_together(
+    registry: Registry, base: str, expressions: Mapping[str, str], *, resource: str | None = None
+) -> Extraction:
+    """Return the extraction of several expressions, by label. base, resource, errors: as for compile_expression."""
     walk = _Walk()
-    scope = _scope(registry, type, None)
-    for code, parameter in registry.parameters(type).items():
-        if parameter.type != "composite":
-            walk.add(code, parameter.expression, scope)
+    scope = _scope(registry, base, resource)
+    for label, expression in expressions.items():
+        walk.add(label, expression, scope)
     return walk
+
+
+def compile_all(registry: Registry, type: str) -> Extraction:
+    """Return the extraction of all but the composite parameters of a type, by code."""
+    parameters = registry.parameters(type).items()
+    return compile_together(
+        registry, type, {code: each.expression for code, each in parameters if each.type != "composite"}
+    )
 
 
 def _scope(registry: Registry, base: str, resource: str | None) -> Scope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhir_server.definitions.registry import Registry, SearchParameter
@@ -23,24 +23,35 @@ def has_url(registry: Registry, type: str) -> bool:
 
 def followed(includes: Iterable[Include], projector: Projector, resource: Resource) -> Iterator[str]:
     """Yield the relative references ("Patient/1") that lead from a resource to what is included."""
-    links = projector.links(resource)
     for include in _of(includes, resource["resourceType"]):
-        for param in links if include.param is None else (include.param,):
-            yield from (each for each in links.get(param, ()) if include.target in (None, each.partition("/")[0]))
+        for links in projector.links(resource, include.param).values():
+            yield from (each for each in links if include.target in (None, each.partition("/")[0]))
 
 
 def canonicals(
-    includes: Iterable[Include], registry: Registry, projector: Projector, resource: Resource
+    includes: Sequence[Include], registry: Registry, projector: Projector, resources: Iterable[Resource]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the canonical URLs that lead from a resource to what is included, each with a type that may have it."""
-    found = projector.canonicals(resource)
-    if not found:
-        return
-    parameters = registry.parameters(resource["resourceType"])
-    for include in _of(includes, resource["resourceType"]):
-        for param in found if include.param is None else (include.param,):
-            types = [each for each in parameters[param].targets if include.target in (None, each)]
-            yield from ((type, url) for url in found.get(param, ()) for type in types if has_url(registry, type))
+    """Yield the canonical URLs that lead from resources to what is included, each with a type that may have it."""
+    by_type: dict[str, list[Resource]] = {}
+    for each in resources:
+        by_type.setdefault(each["resourceType"], []).append(each)
+    for type, found in by_type.items():
+        for include in _of(includes, type):
+            # Most references lead to nothing that has a canonical URL.
+            if targets := dict(_canonical_targets(include, registry, type)):
+                for each in found:
+                    for param, urls in projector.canonicals(each, include.param).items():
+                        yield from ((target, url) for url in urls for target in targets.get(param, ()))
+
+
+def _canonical_targets(include: Include, registry: Registry, type: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the reference parameters that an include follows, each with what it leads to by canonical URLs."""
+    parameters = registry.parameters(type)
+    for parameter in parameters.values() if include.param is None else (parameters[include.param],):
+        if parameter.type == "reference":
+            targets = [each for each in parameter.targets if include.target in (None, each) and has_url(registry, each)]
+            if targets:
+                yield parameter.code, targets
 
 
 def canonical_terms(url: str) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class Matches:
         )
 
     def _measured(self, kind: str, values: Iterable[Typed]) -> Iterator[Span]:
-        return (span for type, value in values for span in RANGED[kind]("", type, value, self._here))
+        return (span for type, value in values for span in RANGED[kind](type, value, self._here))
 
     def _values(self, param: str, resource: Resource) -> list[Typed]:
         key = (resource["resourceType"], param)
@@ -158,8 +158,8 @@ class Matches:
     def _elements_of(self, param: str, resource: Resource) -> Iterator[tuple[list[Typed], ...]]:
         key = (resource["resourceType"], param)
         if key not in self._elements:
-            self._elements[key] = Elements(self._registry, key[0], self._registry.parameters(key[0])[param])
-        return self._elements[key](resource)
+            self._elements[key] = Elements(self._registry, key[0], [self._registry.parameters(key[0])[param]])
+        return (values for _, values in self._elements[key](resource))
 
     def _led(self, clause: Chain | Listed, resource: Resource) -> bool:
         if self._follow is None:

@@ -1,11 +1,11 @@
-"""The MongoDB reading of clauses, on the documents that the store keeps (`_id`, `at`, `ix`, `has`, `r`, `s`).
+"""The MongoDB reading of clauses, on the documents that the store keeps (`_id`, `at`, `ix`, `has`, `r`, `s`, `e`).
 
 Client text gets into a filter only as a value: as the id in `_id`, or as the keyed number of an index term.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, assert_never
 
 from fhir_server.search.asked import SortKey
@@ -31,6 +31,7 @@ from fhir_server.search.ast import (
     Updated,
     needs_body,
 )
+from fhir_server.search.ranges import Reach, reaches
 from fhir_server.search.sphere import EARTH_RADIUS
 from fhir_server.search.values import presence
 
@@ -40,11 +41,12 @@ Keyed = Callable[[str], int]
 NOTHING: Filter = {"_id": {"$in": []}}
 
 
-def to_filter(clause: Clause, keyed: Keyed) -> Filter:
+def to_filter(clause: Clause, keyed: Keyed, bounded: frozenset[str] = frozenset()) -> Filter:
     """Return the filter of the documents on which a clause holds.
 
     A clause that needs bodies (`needs_body`) gets a filter that lets through every match, and others as well.
-    keyed: from an index term to the number that stands for it in `ix`.
+    keyed: from an index term to the number that stands for it in `ix`. bounded: the parameters whose ranges are to be
+    looked up by the indexes of beginnings and ends as well (ranges.py).
     Raises ValueError for what the planner has to replace first: a Chain, a PersonReference and the like.
     """
     match clause:
@@ -53,7 +55,10 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
         case Filed(_, terms, _) | Text(_, terms, _):
             return {"ix": _one_of(terms, keyed)}
         case InSpan(param, tests, _):
-            return _any({f"r.{param}": {"$elemMatch": _span(test, keyed)}} for test in tests)
+            exact = _any({f"r.{param}": {"$elemMatch": _span(test, keyed)}} for test in tests)
+            return _all([*_reached([clause], bounded), exact])
+        case Missing(param, True) if param in bounded:  # all that is filed has a beginning
+            return {f"s.{param}": None}
         case Missing(param, ranged):
             return {f"r.{param}": {"$exists": False}} if ranged else {"has": {"$ne": keyed(presence(param))}}
         case IdIn(ids):
@@ -63,9 +68,9 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
         case Updated(test):
             return {"$and": [{"at": {f"${c.operator}": c.value}} for c in test.comparisons]}
         case And(parts):
-            return _all(to_filter(part, keyed) for part in parts)
+            return _all([*_reached(parts, bounded), *(_within_and(part, keyed, bounded) for part in parts)])
         case Or(parts):
-            return _any(to_filter(part, keyed) for part in parts)
+            return _any(to_filter(part, keyed, bounded) for part in parts)
         case Not(part):
             return {} if needs_body(part) else {"$nor": [to_filter(part, keyed)]}
         case Near(param, latitude, longitude, kilometres):
@@ -75,6 +80,29 @@ def to_filter(clause: Clause, keyed: Keyed) -> Filter:
         case Chain() | Has() | Listed() | InValueSet() | Subsumed() | PersonReference():
             raise ValueError(f"{type(clause).__name__} is resolved before a filter is made")
     assert_never(clause)
+
+
+def _within_and(part: Clause, keyed: Keyed, bounded: frozenset[str]) -> Filter:
+    """Return the filter of a part of a conjunction, whose ranges are bounded all together."""
+    return to_filter(part, keyed, frozenset() if isinstance(part, InSpan) else bounded)
+
+
+def _reached(clauses: Iterable[Clause], bounded: frozenset[str]) -> Iterator[Filter]:
+    """Yield what the indexes of beginnings and ends have to say of the ranges of a conjunction."""
+    for param, stretches in reaches(clauses, bounded).items():
+        yield _any(part for stretch in stretches for part in _in_stretch(param, stretch))
+
+
+def _in_stretch(param: str, stretch: Reach) -> Iterator[Filter]:
+    """Yield the filter of what has one short time in a stretch, and that of all else there."""
+    began, latest = f"s.{param}", {} if stretch.until is None else {"$lte": stretch.until}
+    if stretch.since is None:
+        yield {began: latest}
+    else:
+        yield {began: {"$gte": stretch.since, **latest}}
+        # The beginning has another name here, or MongoDB may look it up in the index of all.
+        extent = f"e.{param}"
+        yield {f"{extent}.hi": {"$gte": stretch.lasting}, **({f"{extent}.lo": latest} if latest else {})}
 
 
 def _one_of(terms: tuple[str, ...], keyed: Keyed) -> Any:

@@ -62,7 +62,7 @@ def double(number: Decimal, scale: Fraction | None = None) -> float:
         return math.copysign(math.inf, number)
 
 
-def spans(head: str, type: str, value: Any, here: Here) -> Iterator[Span]:
+def spans(type: str, value: Any, here: Here) -> Iterator[Span]:
     """Yield the number itself, as a span of no length."""
     number = finite(value)
     if number is not None:

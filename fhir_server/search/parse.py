@@ -62,5 +62,5 @@ def parse(
             ignored.append(name)
         else:
             used.append((name, text))
-    asked = Asked(type, both(clauses), used=tuple(used), ignored=tuple(ignored))
-    return results.shaped(registry, asked, shaping, searched)
+    shape = results.shaped(registry, searched or (type,), shaping)
+    return Asked(type, both(clauses), used=tuple(used), ignored=tuple(ignored), **shape)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
 from fhir_server.definitions.registry import Registry, SearchParameter
 from fhir_server.search import composite, fulltext, names, near, phonetic, pinyin, reference, string, token, uri
-from fhir_server.search.composite import EQUALITY, RANGED, Elements, Forms
-from fhir_server.search.expressions import Extraction, Typed, compile_all, compile_expression
+from fhir_server.search.composite import EQUALITY, RANGED, Elements
+from fhir_server.search.expressions import Extraction, Extractor, Typed, compile_all, compile_expression
 from fhir_server.search.near import Point
+from fhir_server.search.once import Forms, Once, Spans
 from fhir_server.search.readable import Readable
 from fhir_server.search.span import Here, Span
 from fhir_server.search.support import OUTSIDE, unsupported
@@ -22,24 +25,30 @@ from fhir_server.search.values import presence
 __all__ = ["Projection", "Projector", "Span"]
 
 Resource = dict[str, Any]
-Spans = Callable[[str, str, Any, Here], Iterator[Span]]
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
     """What one resource is filed under.
 
-    terms: `code|form` in plain text (the store keys them). ranges: by date, number, quantity or composite parameter.
+    filed: `code|form` in plain text (the store keys them). present: terms that say only that there is a value for a
+    parameter (values.presence). ranges: by date, number, quantity or composite parameter.
     sort: the lowest value of each date (microseconds since 1970 UTC), number and quantity parameter; -inf where a time
     has no beginning. links: by reference parameter, the resources of this server that it leads to ("Patient/1").
     points: by parameter, positions as (longitude, latitude).
     """
 
-    terms: frozenset[str]
+    filed: AbstractSet[str]
+    present: AbstractSet[str]
     ranges: Mapping[str, tuple[Span, ...]]
     sort: Mapping[str, float]
     links: Mapping[str, tuple[str, ...]]
     points: Mapping[str, tuple[Point, ...]]
+
+    @property
+    def terms(self) -> AbstractSet[str]:
+        """All terms of both kinds."""
+        return self.filed | self.present
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +61,19 @@ class _Plan:
     dates: frozenset[str]
     references: frozenset[str]
     positions: frozenset[str]
-    composites: tuple[Elements, ...]
+    composites: Elements
 
 
 @dataclass(slots=True)
 class _Filing:
     """What one resource is filed under, as far as it has been gathered."""
 
+    once: Once
     terms: set[str] = field(default_factory=set)
+    present: set[str] = field(default_factory=set)
     ranges: dict[str, tuple[Span, ...]] = field(default_factory=dict)
     links: dict[str, tuple[str, ...]] = field(default_factory=dict)
     points: dict[str, tuple[Point, ...]] = field(default_factory=dict)
-    _known: dict[tuple[str, int, Forms], list[str]] = field(default_factory=dict)
-
-    def forms(self, forms: Forms, type: str, value: Any, here: Here) -> list[str]:
-        """Return the forms of a value; parameters that share an element share its forms as well."""
-        key = (type, id(value), forms)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = list(forms(type, value, here))
-        return found
 
 
 class Projector:
@@ -84,38 +86,41 @@ class Projector:
         pinyin.prepare()
         self._plans: dict[str, _Plan] = {}
         self._placing: dict[tuple[str, str], bool] = {}
+        self._extractors: dict[tuple[str, str], Extractor] = {}
 
     def __call__(self, resource: Resource) -> Projection:
         """Return what a resource is filed under."""
-        plan, filing = self._plan(resource["resourceType"]), _Filing()
+        plan, filing = self._plan(resource["resourceType"]), _Filing(Once(self._here))
         for code, pairs in plan.values(resource).items():
             self._file(plan, code, pairs, filing)
-        for elements in plan.composites:
-            if made := tuple(composite.spans(elements.parameter, elements(resource), self._here)):
-                filing.ranges[elements.parameter.code] = made
+        spans: defaultdict[str, list[Span]] = defaultdict(list)
+        for parameter, values in plan.composites(resource):
+            spans[parameter.code] += composite.spans(parameter, values, filing.once)
+        filing.ranges |= {code: tuple(made) for code, made in spans.items() if made}
         if resource["resourceType"] not in fulltext.UNFILED:
             filing.terms.update(fulltext.filed_under(self._readable, resource))
         sort = dict(_lowest(filing.ranges, plan))
-        return Projection(frozenset(filing.terms), filing.ranges, sort, filing.links, filing.points)
+        return Projection(filing.terms, filing.present, filing.ranges, sort, filing.links, filing.points)
 
     def _file(self, plan: _Plan, code: str, pairs: list[Typed], filing: _Filing) -> None:
         """File the values of one parameter; composites are filed apart."""
+        once = filing.once
         if (forms := plan.forms.get(code)) is not None:
-            filing.terms.add(presence(code))
+            filing.present.add(presence(code))
             for type, value in pairs:
-                filing.terms.update([code + form for form in filing.forms(forms, type, value, self._here)])
-            if code in plan.references and (led := self._led_to(pairs)):
+                filing.terms.update([code + form for form in once(forms, type, value)])
+            if code in plan.references and (led := _led_to(pairs, once)):
                 filing.links[code] = led
         elif (make := plan.spans.get(code)) is not None:
-            if spans := tuple(span for type, value in pairs for span in make(code, type, value, self._here)):
+            if spans := tuple([span.under(code) for type, value in pairs for span in once(make, type, value)]):
                 filing.ranges[code] = spans
         elif code in plan.positions:
-            filing.terms.add(presence(code))
+            filing.present.add(presence(code))
             filing.points[code] = tuple(point for _, value in pairs if (point := near.point(value)))
 
     def references(self, type: str, param: str, resource: Resource) -> list[str]:
         """Return the relative references ("Patient/1") that a reference parameter finds, without versions."""
-        return list(self._led_to(self._plan(type).values(resource).get(param, ())))
+        return list(_led_to(self._alone(type, param)(resource), Once(self._here)))
 
     def places(self, type: str, param: str) -> bool:
         """Return whether every Patient that a parameter refers to has the record in its compartment.
@@ -142,36 +147,52 @@ class Projector:
     def _paths(self, type: str, expression: str) -> set[tuple[str, ...]]:
         return set(compile_expression(self._registry, type, expression).paths)
 
-    def links(self, resource: Resource) -> dict[str, tuple[str, ...]]:
-        """Return, by reference parameter, what each that is present finds, as `references` does."""
-        plan = self._plan(resource["resourceType"])
-        found = (
-            (code, self._led_to(pairs)) for code, pairs in plan.values(resource).items() if code in plan.references
-        )
+    def links(self, resource: Resource, param: str | None = None) -> dict[str, tuple[str, ...]]:
+        """Return, by reference parameter, what each that is present finds, as `references` does.
+
+        param: that one alone, which is much less work.
+        """
+        found = ((code, _led_to(pairs, Once(self._here))) for code, pairs in self._referring(resource, param))
         return {code: led for code, led in found if led}
 
-    def canonicals(self, resource: Resource) -> dict[str, tuple[str, ...]]:
-        """Return, by reference parameter, the canonical URLs that it finds, with their versions if they name any."""
-        plan = self._plan(resource["resourceType"])
+    def canonicals(self, resource: Resource, param: str | None = None) -> dict[str, tuple[str, ...]]:
+        """Return, by reference parameter, the canonical URLs that it finds, with their versions if they name any.
+
+        param: as for `links`.
+        """
         found: dict[str, tuple[str, ...]] = {}
-        for code in plan.references & (values := plan.values(resource)).keys():
-            targets = (
-                reference.target(type, value, self._here) for type, value in values[code] if isinstance(value, str)
-            )
+        for code, pairs in self._referring(resource, param):
+            targets = (reference.target(type, value, self._here) for type, value in pairs if isinstance(value, str))
             if urls := tuple(dict.fromkeys(each.text for each in targets if isinstance(each, reference.Url))):
                 found[code] = urls
         return found
 
-    def _led_to(self, pairs: Iterable[Typed]) -> tuple[str, ...]:
-        targets = (reference.target(type, value, self._here) for type, value in pairs)
-        found = [f"{target.type}/{target.id}" for target in targets if isinstance(target, reference.Local)]
-        return tuple(dict.fromkeys(found))
+    def _referring(self, resource: Resource, param: str | None) -> Iterable[tuple[str, list[Typed]]]:
+        """Return the values of the reference parameters of a resource, or of one."""
+        type = resource["resourceType"]
+        if param is not None:
+            return [(param, self._alone(type, param)(resource))]
+        plan = self._plan(type)
+        return [(code, pairs) for code, pairs in plan.values(resource).items() if code in plan.references]
+
+    def _alone(self, type: str, param: str) -> Extractor:
+        """Return what finds the values of one parameter, which need not look for those of all others."""
+        found = self._extractors.get((type, param))
+        if found is None:
+            expression = self._registry.parameters(type)[param].expression
+            found = self._extractors[type, param] = compile_expression(self._registry, type, expression)
+        return found
 
     def _plan(self, type: str) -> _Plan:
         plan = self._plans.get(type)
         if plan is None:
             plan = self._plans[type] = _planned(self._registry, type)
         return plan
+
+
+def _led_to(pairs: Iterable[Typed], once: Once) -> tuple[str, ...]:
+    """Return the relative references, without versions, of what values refer to."""
+    return tuple(dict.fromkeys([each for type, value in pairs for each in once(reference.led_to, type, value)]))
 
 
 def _planned(registry: Registry, type: str) -> _Plan:
@@ -187,7 +208,7 @@ def _planned(registry: Registry, type: str) -> _Plan:
         dates=frozenset(code for code, each in answered.items() if each.type == "date"),
         references=frozenset(code for code, each in answered.items() if each.type == "reference"),
         positions=frozenset(code for code, each in answered.items() if each.type == "special"),
-        composites=tuple(Elements(registry, type, each) for each in answered.values() if each.type == "composite"),
+        composites=Elements(registry, type, [each for each in answered.values() if each.type == "composite"]),
     )
 
 

@@ -38,18 +38,18 @@ class Quantity:
 # --- filed -----------------------------------------------------------------------------------------------------------
 
 
-def spans(head: str, type: str, value: Any, here: Here) -> Iterator[Span]:
-    """Yield the span that a value covers, with a term for each way to ask for its unit."""
+def spans(type: str, value: Any, here: Here) -> Iterator[Span]:
+    """Yield the span that a value covers, with a form for each way to ask for its unit."""
     if not isinstance(value, dict):
         return
-    unit = _unit(type, value)
-    ends, terms = _ends(type, value), tuple(head + form for form in unit_forms(unit))
+    unit, ends = _unit(type, value), _ends(type, value)
     if ends == (None, None):
         return
+    forms = tuple(unit_forms(unit))
     if base := _base(unit.get("system"), unit.get("code")):
-        yield Span(*ends, (*terms, head + _base_form(base)), _ends(type, value, unit["code"]))
+        yield Span(*ends, (*forms, _base_form(base)), _ends(type, value, unit["code"]))
     else:
-        yield Span(*ends, terms)
+        yield Span(*ends, forms)
 
 
 def _unit(type: str, value: Any) -> Any:

@@ -61,7 +61,7 @@ def answers(question: Any, type: str, value: Any, here: Here) -> bool:
         case Uri():
             return isinstance(value, str) and _is_uri(question, type, value)
         case Date():
-            return any(_in_time(question, span.lo, span.hi) for span in spans("", type, value, here))
+            return any(_in_time(question, span.lo, span.hi) for span in spans(type, value, here))
         case Number():
             return finite(value) is not None and _ordered(question, (_decimal(value), _decimal(value)))
         case Quantity():

@@ -70,6 +70,12 @@ def target(type: str, value: Any, here: Here) -> Local | Url | None:
     return None
 
 
+def led_to(type: str, value: Any, here: Here) -> Iterator[str]:
+    """Yield the relative reference ("Patient/1"), without version, of a resource of this server that is referred to."""
+    if isinstance(found := target(type, value, here), Local):
+        yield f"{found.type}/{found.id}"
+
+
 def filed_under(type: str, value: Any, here: Here) -> Iterator[str]:
     """Yield every form under which a reference is filed."""
     match target(type, value, here):

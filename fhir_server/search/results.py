@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from typing import Any
 
 from fhir_server.definitions.registry import ANY_TYPE, Registry
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.asked import Asked, Include, SortKey
+from fhir_server.search.asked import Include, SortKey
 from fhir_server.search.subset import shape_of
 from fhir_server.search.support import unsupported
 
@@ -17,6 +17,7 @@ ONCE = frozenset({"_sort", "_count", "_total", "_summary", "_elements", "_contai
 INCLUDES = frozenset({"_include", "_revinclude"})
 ITERATES = frozenset({":iterate", ":recurse"})  # recurse: its name before R4
 TOTALS = frozenset({"none", "estimate", "accurate"})
+CONTAINED = frozenset({"false", "true", "both"})
 # Their values are filed by the store in an order.
 STORED = frozenset({"date", "number", "quantity"})
 UNORDERED = frozenset({"composite", "special"})
@@ -31,51 +32,48 @@ def about_results(name: str) -> bool:
     return bare in ONCE or bare in INCLUDES
 
 
-def shaped(
-    registry: Registry, asked: Asked, pairs: Iterable[tuple[str, str]], searched: Sequence[str] | None = None
-) -> Asked:
-    """Return what is asked with the result parameters read.
+def shaped(registry: Registry, types: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return what the result parameters ask for, as fields of Asked.
 
-    searched: all types that are searched together ("Resource": any), if there are others than that of `asked`.
-    Raises InvalidSearchValue, UnsupportedParameter.
+    types: those that are searched ("Resource": any). Raises InvalidSearchValue, UnsupportedParameter.
     """
-    types = searched or (asked.type,)
     given: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for name, text in pairs:
         bare, colon, modifier = name.partition(":")
         if bare in INCLUDES and (not colon or f":{modifier}" in ITERATES):
             include = _include(registry, types, text, reverse=bare == "_revinclude", iterate=bool(colon))
-            asked = replace(asked, includes=tuple(dict.fromkeys((*asked.includes, include))))
+            found["includes"] = tuple(dict.fromkeys((*found.get("includes", ()), include)))
             continue
         if colon:
             raise UnsupportedParameter(f"The modifier of {bare} is not supported.")
         if bare in given:
             raise InvalidSearchValue(f"{bare} is given more than once.")
         given[bare] = text
-        asked = _shaped(registry, types, asked, bare, text)
-    asked = replace(asked, shape=shape_of(types, given.get("_summary"), given.get("_elements")))
-    if given.get("_summary") == "text" and asked.includes:
+        found |= _read(registry, types, bare, text)
+    if shape := shape_of(types, given.get("_summary"), given.get("_elements")):
+        found["shape"] = shape
+    if given.get("_summary") == "text" and "includes" in found:
         raise InvalidSearchValue("_include and _revinclude cannot be used together with _summary=text.")
-    return asked
+    return found
 
 
-def _shaped(registry: Registry, types: Sequence[str], asked: Asked, name: str, text: str) -> Asked:
+def _read(registry: Registry, types: Sequence[str], name: str, text: str) -> dict[str, Any]:
     match name:
         case "_sort":
-            return replace(asked, sort=_sort_keys(registry, types, text))
+            return {"sort": _sort_keys(registry, types, text)}
         case "_count":
             count = _count(text)
-            return replace(asked, count=count, summary=asked.summary if count else "count")
+            return {"count": count} if count else {"count": count, "summary": "count"}
         case "_total":
-            return replace(asked, total=_one_of(TOTALS, name, text))
+            return {"total": _one_of(TOTALS, name, text)}
         case "_summary":
-            return replace(asked, summary="count" if text == "count" else asked.summary)
+            return {"summary": "count"} if text == "count" else {}
         case "_contained":
-            found = _one_of(("false", "true", "both"), name, text)
-            return replace(asked, contained=None if found == "false" else found)
+            return {"contained": found} if (found := _one_of(CONTAINED, name, text)) != "false" else {}
         case "_containedType":
-            return replace(asked, containers=_one_of(("container", "contained"), name, text) == "container")
-    return asked
+            return {"containers": _one_of(("container", "contained"), name, text) == "container"}
+    return {}
 
 
 def _one_of(values: Iterable[str], name: str, text: str) -> str:

@@ -42,7 +42,7 @@ class SortValues:
         found = self._extractor(resource["resourceType"], key.param)(resource)
         best = max if key.descending else min
         if parameter.type in RANGED:
-            spans = (span for type, value in found for span in RANGED[parameter.type]("", type, value, self._here))
+            spans = (span for type, value in found for span in RANGED[parameter.type](type, value, self._here))
             return best((span.lo for span in spans if span.lo is not None), default=None)
         texts = (text for type, value in found for text in _texts(parameter.type, type, value, self._here))
         return best(map(collated, texts), default=None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
+from typing import NamedTuple
 
 from fhir_server.search.ast import Bound, Comparison, SpanTest
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch from lo to hi, both included; None: open. Dates in microseconds since 1970 UTC.
 
     terms: what else holds of this very stretch: the units of a quantity, the equality parts of a composite.
@@ -22,6 +22,10 @@ class Span:
     hi: float | None
     terms: tuple[str, ...] = ()
     second: tuple[float | None, float | None] | None = None
+
+    def under(self, head: str) -> Span:
+        """Return the span with what its terms begin with: the code of a parameter, or the head of a part."""
+        return Span(self.lo, self.hi, tuple([head + term for term in self.terms]), self.second) if self.terms else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,10 @@ def filed_under(type: str, value: Any, here: Here) -> Iterator[str]:
         yield from beginnings(text)
 
 
-def beginnings(text: str) -> Iterator[str]:
-    """Yield the forms of a text's beginnings."""
-    whole = folded(text)[:LONGEST]
-    for end in range(1, len(whole) + 1):
-        yield f"|{whole[:end]}"
+def beginnings(text: str) -> list[str]:
+    """Return the forms of a text's beginnings."""
+    form = f"|{folded(text)[:LONGEST]}"
+    return [form[:end] for end in range(2, len(form) + 1)]
 
 
 def looked_up(asked: Starts | Exact) -> str:

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.definitions.registry import Registry
+from fhir_server.search.ranges import bounded
 from fhir_server.store.shadow import personal_types
 
 Indexes = tuple[IndexModel, ...]
@@ -15,8 +16,6 @@ Indexes = tuple[IndexModel, ...]
 # Equality parameters of every kind share multikey indexes; there is no index for a single search parameter.
 TERM = IndexModel([("ix", ASCENDING), ("_id", ASCENDING)], name="term")
 UPDATED = IndexModel([("at", ASCENDING), ("_id", ASCENDING)], name="updated")
-# In the order of the one parameter that most types have; what has no date stands first in it.
-DATE = IndexModel([("s.date", ASCENDING), ("_id", ASCENDING)], name="date")
 CUSTODIAN = IndexModel([("org", ASCENDING), ("pat", ASCENDING), ("_id", ASCENDING)], name="custodian")
 # Within one person's records; a Patient is found by its own terms, and only few records are of several persons.
 PERSON_TERM = IndexModel([("pat", ASCENDING), ("ix", ASCENDING)], name="person_term")
@@ -41,6 +40,20 @@ EARLIER_OF_PERSONS: Indexes = (
 )
 
 
+def ordered_by(param: str) -> Indexes:
+    """Return the indexes of a date parameter by which people search alone (search/ranges.py).
+
+    In the first, what has no value stands first. The second holds only what the first cannot bound: few.
+    """
+    extent = f"e.{param}"
+    long = IndexModel(
+        [(f"{extent}.hi", ASCENDING), (f"{extent}.lo", ASCENDING)],
+        name=f"{param}_extent",
+        partialFilterExpression={f"{extent}.hi": {"$exists": True}},
+    )
+    return IndexModel([(f"s.{param}", ASCENDING), ("_id", ASCENDING)], name=param), long
+
+
 def history_of(type: str) -> str:
     """Return the name of the collection of a type's earlier versions and tombstones."""
     return f"{type}_history"
@@ -53,7 +66,7 @@ class Collections:
         self._database = database
         self._indexes = dict.fromkeys(personal_types(registry), OF_PERSONS)
         self._indexes |= {"Patient": PATIENTS, "AuditEvent": LOG}
-        self._dated = frozenset(type for type in registry.types if "date" in registry.parameters(type))
+        self._ordered = {type: sorted(bounded(type) & registry.parameters(type).keys()) for type in registry.types}
         self._earlier = dict.fromkeys(personal_types(registry), EARLIER_OF_PERSONS)
         self._ready: set[str] = set()
 
@@ -61,7 +74,7 @@ class Collections:
         """Make the collections of these types unless they are there."""
         for type in types:
             if type not in self._ready:
-                dated = (DATE,) if type in self._dated else ()
-                await self._database[type].create_indexes([*self._indexes.get(type, OF_NOBODY), *dated])
+                ordered = (index for param in self._ordered.get(type, ()) for index in ordered_by(param))
+                await self._database[type].create_indexes([*self._indexes.get(type, OF_NOBODY), *ordered])
                 await self._database[history_of(type)].create_indexes(list(self._earlier.get(type, EARLIER)))
                 self._ready.add(type)

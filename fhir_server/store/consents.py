@@ -7,6 +7,7 @@ revocation holds for every request that begins after its response, in every work
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -85,9 +86,13 @@ class Consents:
         self._by_actors: dict[frozenset[str], tuple[Epochs, ByPerson]] = {}
         self._read: dict[tuple[str, int], Consent] = {}
 
-    async def epochs(self) -> Epochs:
-        """Return the epochs as they stand now."""
-        return await self._now.get("now") or (0,) * (BUCKETS + 1)
+    def begun(self) -> asyncio.Future[Epochs | None]:
+        """Return a reading of the epochs, begun now; others may wait for the same."""
+        return self._now.get("now")
+
+    async def epochs(self, begun: asyncio.Future[Epochs | None] | None = None) -> Epochs:
+        """Return the epochs as they stand now, or when a reading was begun."""
+        return await asyncio.shield(begun or self.begun()) or (0,) * (BUCKETS + 1)
 
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""

@@ -5,8 +5,7 @@ Destroying a wrapped key makes every copy of what it sealed unreadable, history 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -74,28 +73,27 @@ class DataKeys:
         return {each["_id"]: self._wrapping.unwrap(_wrapped(each), _bound_to(each["_id"])) for each in documents}
 
     async def _make(self, owners: list[Owner]) -> dict[Owner, bytes]:
-        found = await self._fetch([self.name(owner) for owner in owners])
-        missing = [owner for owner in owners if self.name(owner) not in found]
-        if missing:
-            with suppress_duplicates():  # of several workers that make the same key, the first wins for all
-                await self._collection.insert_many([self._new(owner) for owner in missing], ordered=False)
-            found.update(await self._fetch([self.name(owner) for owner in missing]))
-        return {owner: found[self.name(owner)] for owner in owners}
+        names = {owner: self.name(owner) for owner in owners}
+        found = await self._fetch(list(names.values()))
+        if missing := [name for name in names.values() if name not in found]:
+            found |= await self._stored({name: new_key() for name in missing})
+        return {owner: found[name] for owner, name in names.items()}
 
-    def _new(self, owner: Owner) -> dict[str, Any]:
-        name = self.name(owner)
-        wrapped = self._wrapping.wrap(new_key(), _bound_to(name))
+    async def _stored(self, made: dict[int, bytes]) -> dict[int, bytes]:
+        """Store new keys durably; of several workers that make the same key, the first wins for all: return the winners."""
+        try:
+            await self._collection.insert_many([self._document(name, key) for name, key in made.items()], ordered=False)
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if error.details["writeConcernErrors"] or any(each["code"] != DUPLICATE_KEY for each in failed):
+                raise
+            lost = {each["op"]["_id"] for each in failed}
+            return {name: key for name, key in made.items() if name not in lost} | await self._fetch(list(lost))
+        return made
+
+    def _document(self, name: int, key: bytes) -> dict[str, Any]:
+        wrapped = self._wrapping.wrap(key, _bound_to(name))
         return {"_id": name, "master": wrapped.master, "sealed": wrapped.sealed}
-
-
-@contextmanager
-def suppress_duplicates() -> Iterator[None]:
-    """Let an unordered insert pass when all that failed was there already."""
-    try:
-        yield
-    except BulkWriteError as error:
-        if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
-            raise
 
 
 def _bound_to(name: int) -> bytes:

@@ -7,13 +7,16 @@ same as one that does not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, Protocol
 
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ExecutionTimeout
 
 from fhir_server.crypto.sealing import seal, unseal
+from fhir_server.errors import TooCostly
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.keys import DataKeys, Unreadable
@@ -23,7 +26,7 @@ Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 # What a read does not need.
-WITHOUT_RANGES = {"r": 0, "s": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+WITHOUT_RANGES = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
 WITHOUT_BODY = {**WITHOUT_RANGES, "body": 0, "h": 0}
 MOST_MILLISECONDS = 60_000
 SIZE_STANDS_SECONDS = 5.0
@@ -59,6 +62,8 @@ class Resources:
 
     def __init__(self, database: AsyncDatabase[Document], keys: DataKeys, *, strictest_label: bool = True) -> None:
         self._database = database
+        # Making one anew takes as long as asking it; their names are those of the types served.
+        self._collection = cache(database.get_collection)
         self._keys = keys
         self.strictest_label = strictest_label
         self._current: dict[str, Coalesced[str, Document]] = {}
@@ -100,14 +105,39 @@ class Resources:
         self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int, shown: Mapping[str, Any] | None = None
     ) -> list[Document]:
         """Return the first documents, in this order, that the filter finds and the gate admits."""
-        cursor = self._database[type].find(await self._gated(type, filter, gate), shown or WITHOUT_RANGES)
-        return await cursor.sort(sort).limit(limit).max_time_ms(MOST_MILLISECONDS).to_list()
+        gated = await self._gated(type, filter, gate)
+        with _in_time():
+            return (
+                await self._collection(type)
+                .find(gated, shown or WITHOUT_RANGES, sort=sort, limit=limit, max_time_ms=MOST_MILLISECONDS)
+                .to_list()
+            )
 
     async def count(self, type: str, filter: Document, gate: Gate, *, limit: int | None = None) -> int:
         """Return how many documents the filter finds and the gate admits; no more than the limit are counted."""
         gated = await self._gated(type, filter, gate)
         bounds: Document = {"maxTimeMS": MOST_MILLISECONDS, **({} if limit is None else {"limit": limit})}
-        return await self._database[type].count_documents(gated, **bounds)
+        with _in_time():
+            return await self._collection(type).count_documents(gated, **bounds)
+
+    async def found_among(
+        self, type: str, within: Document, filter: Document, gate: Gate, *, sort: Sort, among: int, limit: int
+    ) -> int:
+        """Return how many the filter finds of the first documents, in this order, that `within` finds and the gate admits.
+
+        among: so many first documents. No more than the limit are counted, nor looked for.
+        """
+        steps: list[Document] = [
+            {"$match": await self._gated(type, within, gate)},
+            {"$sort": dict(sort)},
+            {"$limit": among},
+            {"$match": filter},
+            {"$limit": limit},
+            {"$count": "found"},
+        ]
+        with _in_time():
+            cursor = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
+            return sum([each["found"] async for each in cursor])
 
     async def distinct(self, type: str, field: str, filter: Document, gate: Gate, *, limit: int) -> list[Any]:
         """Return the distinct values, at most as many as the limit, of a field of what the filter finds and the gate admits.
@@ -121,8 +151,9 @@ class Resources:
             {"$group": {"_id": "$value"}},
             {"$limit": limit},
         ]
-        found = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
-        return [each["_id"] async for each in found]
+        with _in_time():
+            found = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
+            return [each["_id"] async for each in found]
 
     async def explained(self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int) -> Document:
         """Return how MongoDB finds the first documents, with what it examined. For operators alone: it speaks of all."""
@@ -148,7 +179,8 @@ class Resources:
     async def custodians(self, type: str, filter: Document, gate: Gate) -> frozenset[str]:
         """Return the institutions that have documents which the filter finds and the gate admits."""
         gated = await self._gated(type, filter, gate)
-        return frozenset(await self._database[type].distinct("org", gated, maxTimeMS=MOST_MILLISECONDS))
+        with _in_time():
+            return frozenset(await self._database[type].distinct("org", gated, maxTimeMS=MOST_MILLISECONDS))
 
     async def opened(self, type: str, documents: Sequence[Document]) -> list[bytes]:
         """Return the JSON of each document's resource.
@@ -178,8 +210,25 @@ class Resources:
         return self._current[type]
 
     async def _fetch(self, type: str, ids: list[str]) -> dict[str, Document]:
-        documents = await self._database[type].find({"_id": {"$in": ids}}, WITHOUT_RANGES).to_list()
+        documents = await self._collection(type).find({"_id": {"$in": ids}}, WITHOUT_RANGES).to_list()
         return {each["_id"]: each for each in documents}
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise TooCostly if MongoDB stops what is done within, since it took too long.
+
+    What is permitted was found few enough before (interactions/costs.py), so that this is a matter of how busy the machines
+    are, and of how much is hidden that fits what an index was asked for. Whoever meets with it can learn, as by any clock,
+    that this is very much: nothing of one record or one person (ADR 20).
+    """
+    try:
+        yield
+    except ExecutionTimeout as error:
+        raise TooCostly(
+            "This search took too long, and was stopped. Ask for less at once: add a parameter that is looked up by "
+            "equality, such as patient, identifier or code, or a shorter range."
+        ) from error
 
 
 def place(type: str, id: str, version: int) -> bytes:

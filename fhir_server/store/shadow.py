@@ -10,6 +10,8 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     lab          keyed security labels, of this and every earlier version (consent.md, D21)
     ix, has      keyed index terms: those by which documents are found, and which parameters there are values for
     r, s         ranges, sort values (search/project.py)
+    e            by date parameter by which people search alone, the extent {lo, hi} of what has not one short time
+                 (search/ranges.py)
     to           by reference parameter, the keyed terms of the resources of this server that it leads to
     c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors
     g            by parameter, positions as [longitude, latitude]
@@ -24,13 +26,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from consent_engine.vocabulary import canonical_label
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.search.project import Projection, Projector, Span
-from fhir_server.search.values import is_presence
+from fhir_server.search.ranges import bounded, extent
 from fhir_server.store.instants import instant
 
 Document = dict[str, Any]
@@ -57,6 +60,8 @@ CLINICAL_TIME = [
     "sent",
     "event",
 ]
+
+NESTED = (dict, list)
 
 # Elements whose references say who made the record.
 AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
@@ -146,8 +151,8 @@ class Shadows:
             "v": int(resource["meta"]["versionId"]),
             "at": at,
             "org": custodian,
-            **self._indexed(found, (*own_terms(resource), *extra)),
-            "c": sorted({self._index(term) for term in _consent_terms(resource, self._base)}),
+            **self._indexed(resource, found, extra),
+            "c": sorted(self._index.every(_consent_terms(resource, self._base))),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -160,22 +165,23 @@ class Shadows:
         return shadow
 
     def index(self, resource: dict[str, Any]) -> Document:
-        """Return the index fields (ix, has, r, s, to, g) of a resource."""
-        return self._indexed(self._projector(resource), own_terms(resource))
+        """Return the index fields (ix, has, r, s, e, to, g) of a resource."""
+        return self._indexed(resource, self._projector(resource))
 
-    def _indexed(self, found: Projection, extra: Iterable[str]) -> Document:
+    def _indexed(self, resource: Mapping[str, Any], found: Projection, extra: Iterable[str] = ()) -> Document:
         fields: Document = {
-            "ix": sorted({self._index(term) for term in (*found.terms, *extra) if not is_presence(term)}),
-            "has": sorted({self._index(term) for term in found.terms if is_presence(term)}),
+            "ix": sorted(self._index.every(chain(found.filed, own_terms(resource), extra))),
+            "has": sorted(self._index.every(found.present)),
         }
         if found.ranges:
             fields["r"] = {code: [self._span(span) for span in spans] for code, spans in found.ranges.items()}
+            alone = bounded(resource["resourceType"]) & found.ranges.keys()
+            if long := {code: ends for code in alone if (ends := extent(found.ranges[code]))}:
+                fields["e"] = {code: {"lo": lo, "hi": hi} for code, (lo, hi) in long.items()}
         if found.sort:
             fields["s"] = dict(found.sort)
         if found.links:
-            fields["to"] = {
-                code: sorted({self._index(self_term(each)) for each in led}) for code, led in found.links.items()
-            }
+            fields["to"] = {code: sorted(self._index.every(map(self_term, led))) for code, led in found.links.items()}
         if points := {code: each for code, each in found.points.items() if each}:
             fields["g"] = {code: [list(point) for point in each] for code, each in points.items()}
         return fields
@@ -254,29 +260,32 @@ def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> d
 
 def _consent_terms(resource: Mapping[str, Any], base: str) -> Iterator[str]:
     """Yield the index terms by which a Consent's provision can mean this record."""
+    codings: list[str] = []
     for key, value in resource.items():
         if key != "meta":
-            yield from (f":code|{code}" for code in _codings(value))
+            _gather_codings(value, codings)
+    yield from (f":code|{code}" for code in codings)
     for profile in resource.get("meta", {}).get("profile", ()):
         # A Consent names a profile with or without its version.
         yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
     for key in AUTHORS:
-        yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource.get(key)))
+        if key in resource:
+            yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource[key]))
 
 
-def _codings(value: Any) -> Iterator[str]:
-    """Yield system|code of every Coding in a value: R4 says that a provision's code is "found in an instance"."""
+def _gather_codings(value: Any, found: list[str]) -> None:
+    """Add system|code of every Coding in a value: R4 says that a provision's code is "found in an instance"."""
     if isinstance(value, dict):
-        code = value.get("code")
+        code, system = value.get("code"), value.get("system")
         # A Quantity has a system and a code as well: those of its unit.
-        if isinstance(code, str) and isinstance(value.get("system"), str) and "value" not in value:
-            yield f"{value['system']}|{code}"
+        if isinstance(code, str) and isinstance(system, str) and "value" not in value:
+            found.append(f"{system}|{code}")
         for inner in value.values():
-            if isinstance(inner, dict | list):
-                yield from _codings(inner)
+            if isinstance(inner, NESTED):
+                _gather_codings(inner, found)
     elif isinstance(value, list):
         for inner in value:
-            yield from _codings(inner)
+            _gather_codings(inner, found)
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -274,7 +274,7 @@ def reborn(resource: Mapping[str, Any], id: str, custodian: str, tombstone: Docu
 
 def earlier(document: Document) -> Document:
     """Return a current document as the history keeps it."""
-    kept = {key: value for key, value in document.items() if key not in ("r", "s", "ix", "has", "to", "g")}
+    kept = {key: value for key, value in document.items() if key not in ("r", "s", "e", "ix", "has", "to", "g")}
     return {**kept, "_id": f"{document['_id']}/{document['v']}", "id": document["_id"]}
 
 

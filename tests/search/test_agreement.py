@@ -27,6 +27,7 @@ from fhir_server.search.ast import (
 )
 from fhir_server.search.date import covered
 from fhir_server.search.mongo import to_filter
+from fhir_server.search.ranges import bounded, extent
 from fhir_server.search.reference import widened
 from fhir_server.search.span import Span
 from fhir_server.search.values import is_presence
@@ -95,6 +96,11 @@ def stored(id: int, resource: dict[str, Any]) -> dict[str, Any]:
         "has": [keyed(term) for term in filed.terms if is_presence(term)],
         "r": {code: [span(each) for each in spans] for code, spans in filed.ranges.items()},
         "s": dict(filed.sort),
+        "e": {
+            code: dict(zip(("lo", "hi"), ends, strict=True))
+            for code, spans in filed.ranges.items()
+            if (ends := extent(spans))
+        },
     }
 
 
@@ -152,7 +158,11 @@ def test_mongodb_gives_the_answer_of_the_resource(
             if wanted is None:
                 continue
             wanted = literally(wanted)
-            by_index = {each["_id"] for each in collection.find(to_filter(wanted, keyed), {"_id": 1})}
+            by_index, by_bounds = (
+                {each["_id"] for each in collection.find(to_filter(wanted, keyed, params), {"_id": 1})}
+                for params in (frozenset[str](), bounded(type))
+            )
+            assert by_bounds == by_index, query
             by_reading = {id for id, resource in resources.items() if MATCHES(wanted, resource)}
             found_any += bool(by_reading)
             assert by_reading <= by_index if needs_body(wanted) else by_reading == by_index, query

@@ -72,6 +72,19 @@ def test_a_part_may_be_a_reference() -> None:
     assert not finds("DocumentReference?relationship=DocumentReference/2$replaces", document)
 
 
+def test_parts_of_one_element_are_not_those_of_another() -> None:
+    codes = ("replaces", "transforms", "signs", "appends") * 5
+    document = {
+        "resourceType": "DocumentReference",
+        "relatesTo": [
+            {"code": code, "target": {"reference": f"DocumentReference/{at}"}} for at, code in enumerate(codes)
+        ],
+    }
+    for at, code in enumerate(codes):
+        for other in set(codes):
+            assert finds(f"DocumentReference?relationship={at}${other}", document) is (code == other)
+
+
 @pytest.mark.parametrize("value", ["a", "a$", "$1", "a$1$2", "a$x", r"a\$1"])
 def test_the_number_of_parts_is_that_of_the_definition(value: str) -> None:
     with pytest.raises(InvalidSearchValue):

@@ -16,9 +16,12 @@ from fhir_server.search.support import unsupported
 from tests.search.reading import BASE, PROJECT
 from tests.shared import SHARED
 
-FILES = sorted((SHARED / "data").glob("examples-r4/*.ndjson.gz")) + sorted(
-    (SHARED / "data").glob("tw-core-examples/*.ndjson.gz")
-)
+FILES = [
+    path
+    for collection in ("examples-r4", "tw-core-examples")
+    for path in sorted((SHARED / "data" / collection).glob("*.ndjson.gz"))
+    if path.name.partition(".")[0] in registry().types
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name.partition('.')[0]}")
@@ -35,6 +38,17 @@ def test_every_published_example_can_be_filed(path: Path) -> None:
             assert filed.sort.keys() <= filed.ranges.keys()
             assert all(isinstance(end, int | float | None) for end in _ends(filed.ranges))
             assert PROJECT(resource) == filed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name.partition('.')[0]}")
+def test_a_reference_parameter_alone_leads_where_it_leads_among_all(path: Path) -> None:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for resource in map(json.loads, lines):
+            parameters = registry().parameters(resource["resourceType"]).values()
+            codes = [each.code for each in parameters if each.type == "reference"]
+            for found in (PROJECT.links, PROJECT.canonicals):
+                together = found(resource)
+                assert {code: led for each in codes for code, led in found(resource, each).items()} == together
 
 
 def _ends(ranges: Any) -> list[Any]:

@@ -9,7 +9,20 @@ import pytest
 
 from fhir_server.definitions.registry import registry
 from fhir_server.search.asked import SortKey
-from fhir_server.search.ast import And, Clause, Filed, IdIn, InSpan, Missing, Not, Or, SpanTest, Text, Updated
+from fhir_server.search.ast import (
+    And,
+    Clause,
+    Comparison,
+    Filed,
+    IdIn,
+    InSpan,
+    Missing,
+    Not,
+    Or,
+    SpanTest,
+    Text,
+    Updated,
+)
 from fhir_server.search.indexed import by_id, in_order, indexed
 from fhir_server.search.sorting import LONGEST, SortValues, collated
 from fhir_server.search.values import presence
@@ -74,6 +87,26 @@ CLAUSES: list[tuple[Clause, Clause, set[str]]] = [
 ]
 
 
+# With an index that bounds the ranges of date.
+DAY = InSpan("date", (SpanTest((Comparison("lo", "gte", 0), Comparison("hi", "lte", 9))),))
+LATER, OPEN = InSpan("issued", DAY.tests), InSpan("date", (SpanTest(()),))
+WITHOUT = Missing("date", True)
+BOUNDED: list[tuple[Clause, Clause, set[str]]] = [
+    (DAY, DAY, {"date"}),
+    (And((FILED, DAY, LATER)), And((FILED, DAY, And(()))), {"date", "issued"}),
+    (Or((FILED, DAY)), Or((FILED, DAY)), {"date"}),
+    (OPEN, And(()), {"date"}),
+    (Not(DAY), And(()), {"date"}),
+    (WITHOUT, WITHOUT, set()),
+    (Not(WITHOUT), And(()), {"date"}),
+]
+
+
+@pytest.mark.parametrize(("clause", "part", "rest"), BOUNDED)
+def test_what_an_index_in_the_order_of_beginnings_answers(clause: Clause, part: Clause, rest: set[str]) -> None:
+    assert indexed(clause, frozenset({"date"})) == (part, rest)
+
+
 @pytest.mark.parametrize(("clause", "part", "rest"), CLAUSES)
 def test_what_the_indexes_answer_of_a_clause(clause: Clause, part: Clause, rest: set[str]) -> None:
     assert indexed(clause) == (part, rest)
@@ -87,7 +120,14 @@ def test_what_names_the_resources_themselves() -> None:
 
 @pytest.mark.parametrize(
     ("params", "answered"),
-    [([], True), (["_id"], True), (["_lastUpdated"], True), (["date"], True), (["issued"], False), (["_id", "date"], False)],
+    [
+        ([], True),
+        (["_id"], True),
+        (["_lastUpdated"], True),
+        (["date"], True),
+        (["issued"], False),
+        (["_id", "date"], False),
+    ],
 )
 def test_which_orders_an_index_is_in(params: list[str], answered: bool) -> None:
-    assert in_order([SortKey(param, descending=True) for param in params]) is answered
+    assert in_order([SortKey(param, descending=True) for param in params], frozenset({"date"})) is answered

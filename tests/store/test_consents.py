@@ -18,7 +18,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from tests.live import Clock, Live, _free_port, live
+from tests.live import Clock, Live, free_port, live
 from tests.scenarios.world import FORM, World
 
 READS = 300
@@ -27,7 +27,7 @@ READS = 300
 @contextmanager
 def worker(folder: Path, uri: str, database: str) -> Iterator[str]:
     """Run the app of a worker process in an operating system process of its own; yield its base URL."""
-    port = _free_port()
+    port = free_port()
     said = {
         "DATA": str(folder),
         "MONGODB_URI": uri,

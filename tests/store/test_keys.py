@@ -58,7 +58,9 @@ async def test_workers_that_make_a_key_at_the_same_time_make_one(database: Datab
 
 async def test_the_store_holds_no_key_in_the_plain(database: Database, keyring: Keyring) -> None:
     made = await keys_of(database, keyring).for_writing(OWNERS)
-    for document in await database[KEYS].find().to_list():
+    documents = await database[KEYS].find().to_list()
+    assert len(documents) == len(OWNERS)
+    for document in documents:
         assert made[document["_id"]] not in document["sealed"]
 
 
