@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,9 +33,10 @@ from fhir_server.auth.bearer import InvalidClaims
 from fhir_server.auth.requester import Role
 from fhir_server.crypto.keyring import Keyring, KeyringError
 from fhir_server.demo import run as demo_run
-from fhir_server.loading.bundle import namer
-from fhir_server.loading.files import RejectsFile, read, sources
-from fhir_server.loading.loader import Loader, Tally
+from fhir_server.loading.files import RejectsFile, Source, chunks, read, sources
+from fhir_server.loading.load import load as load_chunks
+from fhir_server.loading.loader import Tally
+from fhir_server.loading.processes import LoadingBroken, named_for, usual
 from fhir_server.reindexing import everything
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.embedded import MongoUnavailable, running
@@ -60,6 +62,10 @@ Data = Annotated[
 Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on. Default: 8080.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes. Default: 1.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(help="Processes that prepare what is stored. Default: processors less one, 1 to 4.", min=1),
+]
 Organization = Annotated[str, typer.Option(help="Id of the Organization (institution).")]
 
 
@@ -130,6 +136,7 @@ def load(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders: .json, .ndjson, .jsonl, each plain or .gz.")],
     organization: Organization,
     data: Data = None,
+    processes: Processes = None,
 ) -> None:
     """Load FHIR Bundles and NDJSON as the records of an institution.
 
@@ -137,45 +144,72 @@ def load(
     nothing, so a load that was broken off is simply started again. Ends with status 1 if anything was rejected.
     """
     settings = Settings.load(data)
-    with opened(settings) as (keyring, uri):
-        tally, rejects = asyncio.run(load_files(settings, keyring, uri, paths, organization))
-    typer.echo(f"{tally.stored} stored, {tally.unchanged} unchanged, {tally.rejected} rejected")
+    files = sources(paths)
+    with opened(settings) as (keyring, uri), RejectsFile(settings.data / _rejects_name()) as rejects:
+        tally = load_files(settings, keyring, uri, files, organization, rejects, processes or usual())
+    typer.echo(_told(tally))
     if tally.rejected:
-        typer.echo(f"What was rejected, and why: {rejects}")
+        typer.echo(f"What was rejected, and why: {rejects.path}")
         raise typer.Exit(1)
 
 
-async def load_files(
-    settings: Settings, keyring: Keyring, uri: str, paths: list[Path], organization: str
-) -> tuple[Tally, Path]:
-    """Return the tally of loading files, and where the rejects are listed."""
-    parts = assemble(settings, keyring, uri=uri)
-    rejects_path = settings.data / f"rejects-{datetime.now():%Y%m%d-%H%M%S}.ndjson"
-    files = sources(paths)
-    named = namer(organization, _digest(keyring))
+def load_files(
+    settings: Settings,
+    keyring: Keyring,
+    uri: str,
+    files: list[Source],
+    organization: str,
+    rejects: RejectsFile,
+    processes: int,
+) -> Tally:
+    """Return the tally of loading files; broken off, it is said how far it came."""
+    found = chunks((raw for file in files for raw in read(file)), named_for(keyring, organization))
+    reached = Tally()
+
+    def progress(tally: Tally) -> None:
+        nonlocal reached
+        reached = tally
+        seconds = time.monotonic() - started
+        bar.update(task, completed=tally.consumed, seen=tally.seen, rate=round(tally.seen / seconds))
+
+    with _progress(sum(each.size for each in files)) as (bar, task):
+        started = time.monotonic()
+        work = load_chunks(
+            settings, keyring, uri, organization, found, processes=processes, reject=rejects.write, progress=progress
+        )
+        try:
+            return _run_until_stopped(work)
+        except (KeyboardInterrupt, SystemExit):
+            say.print(f"Stopped after {_told(reached)}. Started again, it goes on from there.")
+            raise
+
+
+def _run_until_stopped(work: Coroutine[Any, Any, Tally]) -> Tally:
+    """Return what work returns. A polite stop cancels it, as Ctrl-C does, and then ends this command.
+
+    Raised wherever Python happens to be, it could end a part of the work whose end nobody looks at.
+    """
+
+    async def stoppable() -> Tally:
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        await parts.ready()
-        with RejectsFile(rejects_path) as rejects, _progress(sum(each.size for each in files)) as (bar, task):
-            loader = Loader(parts.services, organization, reject=rejects.write, progress=_shown(bar, task))
-            items = (
-                item for file in files for item in read(file, named=named, consumed=lambda n: bar.advance(task, n))
-            )
-            return await loader.load(items), rejects_path
+        return asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     finally:
-        await parts.client.close()
+        signal.signal(signal.SIGTERM, before)
 
 
-def _digest(keyring: Keyring) -> Any:
-    from cryptography.hazmat.primitives import hashes, hmac
+def _told(tally: Tally) -> str:
+    return f"{tally.stored} stored, {tally.unchanged} unchanged, {tally.rejected} rejected"
 
-    key = keyring.derive("load-id")
 
-    def digest(content: bytes) -> bytes:
-        made = hmac.HMAC(key, hashes.SM3())
-        made.update(content)
-        return made.finalize()
-
-    return digest
+def _rejects_name() -> str:
+    return f"rejects-{datetime.now():%Y%m%d-%H%M%S}.ndjson"
 
 
 @contextmanager
@@ -190,16 +224,6 @@ def _progress(total: int) -> Iterator[tuple[Progress, Any]]:
     )
     with Progress(*columns, console=say) as bar:
         yield bar, bar.add_task("loading", total=total, seen=0, rate=0)
-
-
-def _shown(bar: Progress, task: Any) -> Any:
-    started = datetime.now()
-
-    def show(tally: Tally) -> None:
-        seconds = (datetime.now() - started).total_seconds() or 1
-        bar.update(task, seen=tally.seen, rate=round(tally.seen / seconds))
-
-    return show
 
 
 @app.command()
@@ -308,6 +332,7 @@ def main() -> None:
         MongoUnavailable,
         WrongInstallation,
         InvalidClaims,
+        LoadingBroken,
         FileNotFoundError,
     ) as error:
         say.print(f"fhir-facade: {error}", style="red", highlight=False)

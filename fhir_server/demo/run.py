@@ -15,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fhir_server.auth.bearer import Bearer
 from fhir_server.demo.data import DEMO_PATIENT_A, HOSPITAL_A, HOSPITAL_B, consent, resources
+from fhir_server.fhir_json import dump
 from fhir_server.interactions.call import Services
-from fhir_server.loading.files import Item
+from fhir_server.loading.files import Raw, Reject, chunks
 from fhir_server.loading.loader import Loader, Tally
+from fhir_server.loading.preparing import Preparer
 from fhir_server.settings import Settings
 
 DAY = 24 * 3600
@@ -55,7 +57,9 @@ async def fill(use: Services, say: Console) -> None:
         if institution == HOSPITAL_A:
             found.append(proposed(_now(use)))
         with _bar(say, institution, len(found)) as bar:
-            await Loader(use, institution, reject=_refuse, progress=_advance(bar)).load(_items(found))
+            prepare = Preparer(use.definitions, institution, _unnamed).prepared
+            loader = Loader(use, prepare, reject=_refuse, progress=_advance(bar))
+            await loader.load(chunks(_raws(found), _unnamed))
 
 
 def proposed(now: datetime) -> dict[str, Any]:
@@ -108,12 +112,16 @@ def _now(use: Services) -> datetime:
     return use.clock().astimezone(use.zone)
 
 
-def _items(found: Iterable[dict[str, Any]]) -> Iterable[Item]:
-    return (Item("demo", each["id"], each, None) for each in found)
+def _raws(found: Iterable[dict[str, Any]]) -> Iterable[Raw]:
+    return (Raw("demo", each["id"], dump(each), whole=True) for each in found)
 
 
-def _refuse(item: Item, reason: str) -> None:
-    raise ValueError(f"demo data {item.position}: {reason}")
+def _refuse(reject: Reject) -> None:
+    raise ValueError(f"demo data {reject.position}: {reject.reason}")
+
+
+def _unnamed(resource: dict[str, Any]) -> str:
+    raise ValueError(f"demo data: a {resource['resourceType']} has no id")
 
 
 def _bar(say: Console, institution: str, total: int) -> Progress:

@@ -1,162 +1,145 @@
-"""Loading resources from files for an institution: checked, compared with what is stored, written in batches.
+"""Loading resources from files for an institution: what is prepared is stored in the order of the files.
 
+While one unit is being stored, the next ones are prepared, by other processes where there are any
+(fhir_server/loading/processes.py). What was prepared on a state of the store that has changed is prepared anew.
 Loading the same again changes nothing: what is stored already, as the same content, is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from fhir_server.audit.event import Happening
-from fhir_server.auth.requester import Requester, Role
-from fhir_server.auth.scopes import Scopes
-from fhir_server.errors import Conflict, Problem
-from fhir_server.interactions.call import Services, touched
-from fhir_server.interactions.changes import OURS
-from fhir_server.loading.files import Item
-from fhir_server.resident_id import is_resident_id
+from fhir_server.errors import Conflict
+from fhir_server.interactions.call import Services
+from fhir_server.loading.files import Chunk, Reject
+from fhir_server.loading.preparing import MOST, Place, Prepared
 from fhir_server.store.numbers import Outdated
-from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, reborn
-from fhir_server.validation.structure import check
 
-BATCH = 250
+TRIES = 3
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many resources were stored, were there already, and were rejected."""
+    """How many resources were stored, were there already, and were rejected; and the bytes of files that they took."""
 
     stored: int = 0
     unchanged: int = 0
     rejected: int = 0
+    consumed: int = 0
 
     @property
     def seen(self) -> int:
         return self.stored + self.unchanged + self.rejected
 
 
-class Loader:
-    """Loads items as the records of one institution.
+class Prepare(Protocol):
+    """Prepares a chunk, here or elsewhere."""
 
-    reject: told of each item that is not loaded, and why. progress: told after each batch.
+    async def __call__(self, chunk: Chunk, most: int = MOST) -> Prepared: ...
+
+
+class Loader:
+    """Loads chunks in their order.
+
+    ahead: chunks that are prepared, or being prepared, while one is stored. reject: told of what is not loaded.
+    progress: told after each unit that is durable.
     """
 
     def __init__(
         self,
         use: Services,
-        organization: str,
+        prepare: Prepare,
         *,
-        reject: Callable[[Item, str], None],
+        ahead: int = 1,
+        reject: Callable[[Reject], None],
         progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self._use = use
-        self._organization = organization
+        self._prepare = prepare
+        self._ahead = ahead
         self._reject = reject
         self._progress = progress
-        self._everything = Ungated(f"load for {organization}")
-        self._operator = Requester(
-            Role.SYSTEM, "Device/fhir-facade-load", organization, "HSYSADMIN", Scopes(frozenset())
-        )
+        self._number = 0
+        # What was stored lately: the number of the chunk, and the places.
+        self._lately: deque[tuple[int, frozenset[Place]]] = deque()
         self.tally = Tally()
 
-    async def load(self, items: Iterable[Item]) -> Tally:
-        """Load all items; return the tally when the last batch is durable."""
-        batch: dict[tuple[str, str], Item] = {}
-        for item in items:
-            if (resource := self._accepted(item)) is None:
-                continue
-            place = (resource["resourceType"], resource["id"])
-            if place in batch:  # the same resource again: the order of its versions is kept
-                await self._store(batch)
-                batch = {}
-            batch[place] = item
-            if len(batch) >= BATCH:
-                await self._store(batch)
-                batch = {}
-        await self._store(batch)
-        return self.tally
-
-    def _accepted(self, item: Item) -> dict[str, Any] | None:
-        if item.resource is None:
-            self._rejected(item, item.problem or "cannot be read")
-            return None
+    async def load(self, chunks: Iterable[Chunk]) -> Tally:
+        """Load all chunks; return the tally when the last of them is durable."""
+        coming = iter(chunks)
+        reading = self._read(coming)
+        waiting: deque[tuple[int, Chunk, asyncio.Task[Prepared]]] = deque()
         try:
-            check(item.resource, served=self._use.registry.types)
-        except Problem as problem:
-            where = f"{problem.expression}: " if problem.expression else ""
-            self._rejected(item, where + problem.diagnostics)
-            return None
-        if item.resource["resourceType"] in OURS:
-            self._rejected(item, "is written by the server alone")
-            return None
-        if is_resident_id(item.resource["id"]):
-            self._rejected(item, "has a resident id number as its logical id")
-            return None
-        return item.resource
+            while True:
+                while len(waiting) <= self._ahead and (chunk := await reading):
+                    waiting.append((self._number, chunk, asyncio.ensure_future(self._prepare(chunk))))
+                    reading = self._read(coming)
+                if not waiting:
+                    return self.tally
+                await self._next(*waiting.popleft())
+        finally:
+            for each in (reading, *(task for _, _, task in waiting)):
+                each.cancel()
 
-    def _rejected(self, item: Item, reason: str) -> None:
-        self._reject(item, reason)
-        self.tally.rejected += 1
+    @staticmethod
+    def _read(coming: Iterator[Chunk]) -> asyncio.Task[Chunk | None]:
+        """Begin to read the next chunk beside everything else."""
+        return asyncio.ensure_future(asyncio.to_thread(next, coming, None))
 
-    async def _store(self, batch: dict[tuple[str, str], Item]) -> None:
-        drafts = await self._drafts(batch)
-        if drafts:
-            await self._written(drafts, batch)
+    async def _next(self, since: int, chunk: Chunk, task: asyncio.Task[Prepared]) -> None:
+        """Store a chunk. since: the number of chunks that were stored when its preparation began."""
+        consumed = sum(raw.consumed for raw in chunk)
+        prepared = await task
+        if self._stale(prepared, since):
+            prepared = await self._prepare(chunk)
+        while chunk := await self._stored(chunk, prepared):
+            prepared = await self._prepare(chunk)
+        self._number += 1
+        self.tally.consumed += consumed
         self._progress(self.tally)
 
-    async def _drafts(self, batch: dict[tuple[str, str], Item]) -> list[Draft]:
-        ids: dict[str, list[str]] = {}
-        for type, id in batch:
-            ids.setdefault(type, []).append(id)
-        drafts = []
-        for type, wanted in ids.items():
-            stored = await self._use.resources.many(type, wanted, self._everything)
-            missing = [id for id in wanted if id not in stored]
-            buried = await self._use.resources.tombstones(type, missing) if missing else {}
-            for id in wanted:
-                if draft := self._draft(batch[type, id], stored.get(id), buried.get(id)):
-                    drafts.append(draft)
-        return drafts
+    def _stale(self, prepared: Prepared, since: int) -> bool:
+        """Return whether something that a chunk was prepared on has been stored since."""
+        places = {*prepared.drafted, *prepared.seen}
+        return any(number >= since and not places.isdisjoint(stored) for number, stored in self._lately)
 
-    def _draft(self, item: Item, old: Document | None, tombstone: Document | None) -> Draft | None:
-        resource = item.resource or {}
-        if (old or tombstone or {}).get("org", self._organization) != self._organization:
-            self._rejected(item, "has the id of a record of another institution")
-            return None
-        if old is None:
-            if tombstone:
-                return reborn(resource, resource["id"], self._organization, tombstone)
-            return Draft(resource, resource["id"], self._organization)
-        if old["h"] == self._use.writer.digest(resource):
-            self.tally.unchanged += 1
-            return None
-        return Draft(resource, resource["id"], self._organization, old["v"] + 1, old)
+    async def _stored(self, chunk: Chunk, prepared: Prepared) -> Chunk:
+        """Store what was prepared of a chunk; return what is left of the chunk.
 
-    async def _written(self, drafts: Sequence[Draft], batch: dict[tuple[str, str], Item]) -> None:
-        try:
-            await self._commit(drafts)
-        except Conflict as conflict:
-            if len(drafts) == 1:
-                self._rejected(batch[drafts[0].type, drafts[0].id], conflict.diagnostics)
-                return
-            for draft in drafts:
-                await self._written([draft], batch)
-        else:
-            self.tally.stored += len(drafts)
+        If others write at the same time, it is prepared anew, and in the end by single resources, so that only what is
+        being written by others all the time is rejected.
+        """
+        for most in (*(MOST,) * (TRIES - 1), *(1,) * TRIES):
+            try:
+                await self._commit(prepared)
+            except Conflict as conflict:
+                if isinstance(conflict, Outdated):
+                    await self._use.definitions.renew(entering=True)
+                problem = conflict.diagnostics
+                prepared = await self._prepare(chunk, most)
+            else:
+                self._done(prepared)
+                return prepared.rest
+        lost = tuple(Reject(*where, *place, problem) for place, where in prepared.drafted.items())
+        self._done(replace(prepared, drafted={}, rejected=(*prepared.rejected, *lost)))
+        return prepared.rest
 
-    async def _commit(self, drafts: Sequence[Draft]) -> None:
-        try:
-            await self._commit_under(self._use.definitions.services, drafts)
-        except Outdated:
-            await self._use.definitions.renew(entering=True)
-            await self._commit_under(self._use.definitions.services, drafts)
+    async def _commit(self, prepared: Prepared) -> None:
+        if prepared.drafted:
+            await self._use.committer.commit(prepared.unit)
 
-    async def _commit_under(self, use: Services, drafts: Sequence[Draft]) -> None:
-        at = use.now()
-        unit, written, _ = await use.writer.store(drafts, at=at)
-        happening = Happening("batch", touched=tuple(touched(each.type, each.document) for each in written))
-        await self._use.audit.add(happening, self._operator, unit, at=at)
-        await self._use.committer.commit(unit)
+    def _done(self, prepared: Prepared) -> None:
+        """Count what is durable now, and tell of it."""
+        for reject in prepared.rejected:
+            self._reject(reject)
+        self._lately.append((self._number, frozenset(prepared.drafted)))
+        while self._lately[0][0] < self._number - self._ahead - 1:
+            self._lately.popleft()
+        self.tally.stored += len(prepared.drafted)
+        self.tally.unchanged += prepared.unchanged
+        self.tally.rejected += len(prepared.rejected)
+        self._progress(self.tally)

@@ -1,4 +1,4 @@
-"""Fill databases of several sizes, ask a running server, write docs/performance.md: python -m tests.bench."""
+"""Fill stores of several sizes, ask running servers, write docs/performance.md: python -m tests.bench."""
 
 from __future__ import annotations
 
@@ -12,40 +12,64 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
 from rich.console import Console
-from rich.progress import Progress
 
-from fhir_server.app import assemble, bearer_of, keyring_of
-from fhir_server.loading.files import Item
-from fhir_server.loading.loader import Loader
+from fhir_server.app import bearer_of, keyring_of
 from fhir_server.settings import Settings
 from fhir_server.store.embedded import running
 from tests.bench.drive import Answered, Measured, Target, measured, middle
-from tests.bench.population import Person, people, population
+from tests.bench.population import Person, people
 from tests.bench.report import chart, page, shown
 from tests.bench.rows import EVERYTHING, ROWS, Row
+from tests.bench.stores import HOSPITAL, Store, fill, room
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-HOSPITAL = "bench"
-ROUNDS, REQUESTS, ASKED_FOR = 3, 600, 24
-SMALLEST = 10_000
+ROUNDS, REQUESTS, ASKED_FOR, CONNECTIONS = 7, 400, 24, 16
+EVERYTHING_REQUESTS = 20
+SMALLEST, PORT, CACHE_GB = 10_000, 18_080, 8.0
+DRIVER = "bench_driver"
 say = Console(stderr=True)
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Read the command line, fill, measure, write."""
+    options = _options()
+    stores = [Store(options.data, size, PORT + place) for place, size in enumerate(sorted(set(options.sizes)))]
+    if problem := room(options.data, stores):
+        sys.exit(problem)
+    with running(options.data, cache_gb=_cache(), announce=say.print) as uri:
+        for store in stores:
+            fill(store, uri, options.synthea, say)
+        with ExitStack() as servers:
+            tokens = {store: servers.enter_context(server(store.settings, uri)) for store in stores}
+            figures = asyncio.run(asked(tokens, options.synthea))
+        driver = driven(options, uri) if options.driver.is_file() else []
+    sizes = [store.size for store in stores]
+    text = page(figures, sizes, notes=notes(options.synthea), driver=driver)
+    (options.docs / "performance.md").write_text(text, "utf-8")
+    (options.docs / "performance.svg").write_text(chart(figures, sizes), "utf-8")
+    say.print(f"Written: {options.docs / 'performance.md'} and performance.svg")
+
+
+def _options() -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
         "--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000], help="resources in each store"
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "var" / "bench", help="folder for the stores (about 10 GB)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "var" / "bench",
+        help="folder for the stores (about 16 GB); kept for the next time",
+    )
     parser.add_argument("--synthea", type=Path, default=SHARED / "data" / "synthea", help="folder of Synthea bundles")
     parser.add_argument("--driver", type=Path, default=SHARED / "bench" / "bench.py", help="the shared load driver")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder that the page and the chart go to")
@@ -55,63 +79,28 @@ def main() -> None:
     if min(options.sizes) < SMALLEST:
         parser.error(f"a store needs {SMALLEST} resources, or the patients that are asked for are not all in it")
     options.data.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, dict[int, Measured]] = {}
-    with running(options.data, cache_gb=6.0) as uri:
-        for size in options.sizes:
-            settings = Settings.load(
-                options.data, database=f"bench{size}", zone="UTC", port=18_080, max_page_size=2_000
-            )
-            fill(settings, uri, options.synthea, size)
-            with server(settings, uri) as token:
-                for title, found in asyncio.run(asked(settings, token, options.synthea)):
-                    figures.setdefault(title, {})[size] = found
-        driver = driven(options, uri) if options.driver.is_file() else []
-    (options.docs / "performance.md").write_text(page(figures, options.sizes, notes=notes(), driver=driver), "utf-8")
-    (options.docs / "performance.svg").write_text(chart(figures, options.sizes), "utf-8")
-    say.print(f"Written: {options.docs / 'performance.md'} and performance.svg")
+    return options
 
 
-def notes() -> list[str]:
+def _cache() -> float:
+    """Return the gigabytes of MongoDB's cache: no more than a third of the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    return round(max(1.0, min(CACHE_GB, memory / 3)), 1)
+
+
+def notes(synthea: Path) -> list[str]:
     """Return how it was measured."""
+    largest = len(next(iter(people(synthea))).records)
     return [
         f"{date.today()}, {os.cpu_count()} processors that also ran MongoDB and the load generator; one worker.",
-        f"16 connections, {REQUESTS} requests in a round about {ASKED_FOR} patients in turn, the middle of {ROUNDS} rounds; "
-        "every answer checked before.",
-        "Every answer is gated, sealed and audited durably before it leaves. Times include waiting for the other 15.",
-        "The store: Synthea's 308 patients and copies of them under other ids.",
+        f"{CONNECTIONS} connections, {REQUESTS} requests in a round about {ASKED_FOR} patients in turn; each figure is the "
+        f"median of {ROUNDS} rounds. The stores take turns in every round, and each row is asked unmeasured before.",
+        "Every answer is gated, sealed and audited durably before it leaves; what it says was checked. Times include "
+        f"waiting for the other {CONNECTIONS - 1}.",
+        "The stores: Synthea's 308 patients, some 93,000 resources (the smallest store has the first of them), and copies "
+        "of them under other ids.",
+        f"$everything is that of a patient with {largest:,} resources, asked for by one connection, in one page.",
     ]
-
-
-def fill(settings: Settings, uri: str, synthea: Path, size: int) -> None:
-    """Load a store of this size, unless it is there."""
-    marker = settings.data / f"{settings.database}.loaded"
-    if marker.exists():
-        return
-
-    async def loaded() -> None:
-        parts = assemble(settings, keyring_of(settings), uri=uri)
-        try:
-            await parts.ready()
-            with Progress(console=say) as bar:
-                task = bar.add_task(f"loading {shown(size)}", total=size)
-                loader = Loader(
-                    parts.services,
-                    HOSPITAL,
-                    reject=lambda item, why: sys.exit(f"{item.position}: {why}"),
-                    progress=lambda tally: bar.update(task, completed=tally.seen),
-                )
-                await loader.load(
-                    Item(str(synthea), f"resource {place}", record, None)
-                    for place, record in enumerate(population(synthea, size))
-                )
-        finally:
-            await parts.client.close()
-
-    begun = time.monotonic()
-    asyncio.run(loaded())
-    seconds = time.monotonic() - begun
-    say.print(f"{shown(size)} loaded in {seconds:.0f} s: {size / seconds:,.0f} resources/s")
-    marker.write_text(f"{seconds:.1f} s\n")
 
 
 @contextmanager
@@ -154,37 +143,52 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     sys.exit("the server did not start within 30 seconds")
 
 
-async def asked(settings: Settings, token: str, synthea: Path) -> list[tuple[str, Measured]]:
-    """Return the figures of each row on one store."""
-    target = Target(settings.public_base, token)
-    everybody = list(islice(people(synthea), ASKED_FOR + 1))
-    found = []
+async def asked(tokens: Mapping[Store, str], synthea: Path) -> dict[str, dict[int, Measured]]:
+    """Return the figures of each row, by the size of the store."""
+    first, *others = islice(people(synthea), ASKED_FOR + 1)
+    many = {
+        store: Target(store.settings.public_base, token, connections=CONNECTIONS) for store, token in tokens.items()
+    }
+    one = {store: Target(store.settings.public_base, token, connections=1) for store, token in tokens.items()}
+    figures = {}
     for row in ROWS:
-        found.append((row.title, await _rounds(target, row, everybody[1:], REQUESTS)))
-        _told(row, found[-1][1])
-    one = Target(settings.public_base, token, connections=1)
-    found.append((EVERYTHING.title, await _rounds(one, EVERYTHING, everybody[:1], 20)))
-    _told(EVERYTHING, found[-1][1])
+        figures[row.title] = await _in_turn(many, row, others, REQUESTS)
+    figures[EVERYTHING.title] = await _in_turn(one, EVERYTHING, [first], EVERYTHING_REQUESTS)
+    return figures
+
+
+async def _in_turn(
+    targets: Mapping[Store, Target], row: Row, persons: Sequence[Person], requests: int
+) -> dict[int, Measured]:
+    """Return the figures of a row: in every round each store is asked the same, each time another one first."""
+    order = random.Random(row.title)
+    stores = list(targets)
+    for store in stores:
+        await _warmed(targets[store], row, persons, requests)
+    rounds: dict[Store, list[Measured]] = {store: [] for store in stores}
+    for number in range(ROUNDS):
+        paths = [row.path(order.choice(persons)) for _ in range(requests)]
+        for place in range(len(stores)):
+            store = stores[(number + place) % len(stores)]
+            answers, seconds = await targets[store].ask(paths)
+            if wrong := [each.status for each in answers if each.status != 200]:
+                sys.exit(f"{row.title}: {len(wrong)} answers with status {wrong[0]}")
+            rounds[store].append(measured(answers, seconds))
+    found = {store.size: middle(rounds[store]) for store in stores}
+    for size, each in found.items():
+        say.print(
+            f"{row.title:26}{shown(size):>7}{each.per_second:8.0f}/s  p50{each.p50:7.1f} ms  p99{each.p99:7.1f} ms",
+            highlight=False,
+        )
     return found
 
 
-def _told(row: Row, found: Measured) -> None:
-    say.print(f"{row.title:28} {found.per_second:8.0f}/s  p50 {found.p50:7.1f} ms  p99 {found.p99:7.1f} ms")
-
-
-async def _rounds(target: Target, row: Row, persons: Sequence[Person], requests: int) -> Measured:
-    checked, _ = await target.ask([row.path(person) for person in persons])
-    for person, answer in zip(persons, checked, strict=True):
+async def _warmed(target: Target, row: Row, persons: Sequence[Person], requests: int) -> None:
+    """Check an answer about each person, and ask as much again, unmeasured: a server that has just started is slower."""
+    answers, _ = await target.ask([row.path(person) for person in persons])
+    for person, answer in zip(persons, answers, strict=True):
         _check(row, person, answer)
-    order = random.Random(row.title)
-    rounds = []
-    for _ in range(ROUNDS):
-        paths = [row.path(order.choice(persons)) for _ in range(requests)]
-        answers, seconds = await target.ask(paths)
-        if wrong := [each.status for each in answers if each.status != 200]:
-            sys.exit(f"{row.title}: {len(wrong)} answers with status {wrong[0]}")
-        rounds.append(measured(answers, seconds))
-    return middle(rounds)
+    await target.ask([row.path(persons[number % len(persons)]) for number in range(requests // 2)])
 
 
 def _check(row: Row, person: Person, answer: Answered) -> None:
@@ -194,7 +198,10 @@ def _check(row: Row, person: Person, answer: Answered) -> None:
 
 def driven(options: Any, uri: str) -> list[str]:
     """Return the rows of the shared load driver, on an empty store of its own."""
-    settings = Settings.load(options.data, database="bench_driver", zone="UTC", port=18_080)
+    settings = Settings.load(options.data, database=DRIVER, zone="UTC", port=PORT)
+    with MongoClient[dict[str, Any]](uri) as client:
+        client.drop_database(DRIVER)
+    say.print("The load driver writes, reads and searches a store of its own.")
     with server(settings, uri) as token:
         command = [sys.executable, str(options.driver), "--base", settings.public_base, "--token", token]
         command += ["--patients", "1000", "--reads", "1500", "--bundles", str(options.synthea)]
@@ -208,4 +215,7 @@ def _driver_row(name: str, phase: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. Started again, it goes on with the stores where it was, and measures from the beginning.")

@@ -74,5 +74,9 @@ def measured(answers: Sequence[Answered], seconds: float) -> Measured:
 
 
 def middle(rounds: Sequence[Measured]) -> Measured:
-    """Return the round of median speed."""
-    return sorted(rounds, key=lambda each: each.per_second)[len(rounds) // 2]
+    """Return the median of each figure."""
+    return Measured(
+        statistics.median(each.per_second for each in rounds),
+        statistics.median(each.p50 for each in rounds),
+        statistics.median(each.p99 for each in rounds),
+    )

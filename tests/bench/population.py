@@ -32,25 +32,46 @@ class Person:
     records: tuple[Json, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A patient's Bundle that a person is made of. round: how often all patients have been copied before."""
+
+    bundle: Json
+    number: int
+    round: int
+
+    @property
+    def size(self) -> int:
+        return len(self.bundle["entry"]) + 1
+
+    def person(self) -> Person:
+        return _person(self.bundle, self.number, self.round)
+
+
 def people(folder: Path) -> Iterator[Person]:
     """Yield patients without end; the first is the one with the most records."""
+    return (copy.person() for copy in _copies(folder))
+
+
+def population(folder: Path, wanted: int, *, after: int = 0) -> Iterator[Json]:
+    """Yield the records of as many whole patients as are needed to reach the wanted number, but not the first `after`."""
+    place = 0
+    for copy in _copies(folder):
+        if place >= wanted:
+            return
+        if place + copy.size > after:
+            yield from copy.person().records[max(0, after - place) :]
+        place += copy.size
+
+
+def _copies(folder: Path) -> Iterator[_Copy]:
     files = sorted(folder.glob("*.json.gz"))
     bundles = [parse(gzip.decompress(file.read_bytes())) for file in files]
     bundles.sort(key=lambda bundle: -len(bundle["entry"]))
     ordered = [bundles[0], *sorted(bundles[1:], key=lambda bundle: _first(bundle)["id"])]
     for number in count():
         round, place = divmod(number, len(ordered))
-        yield _person(ordered[place], number, round)
-
-
-def population(folder: Path, wanted: int) -> Iterator[Json]:
-    """Yield the records of as many whole patients as are needed to reach the wanted number."""
-    yielded = 0
-    for person in people(folder):
-        yield from person.records
-        yielded += len(person.records)
-        if yielded >= wanted:
-            return
+        yield _Copy(ordered[place], number, round)
 
 
 def _first(bundle: Json) -> Json:

@@ -9,6 +9,9 @@ from tests.bench.drive import Measured
 
 Figures = Mapping[str, Mapping[int, Measured]]  # row title -> store size -> figures
 WIDTH, LINE, LEFT = 760, 26, 210
+SYNTHEA = 90_000  # resources: a store with more of them holds the whole set
+RELATED = ("composite", "chain", "chain of two", "_has", "_has and a name")
+MOST_P99, MOST_EVERYTHING, MOST_GROWTH = 100.0, 150.0, 1.5  # milliseconds, milliseconds, times
 SHADES = ("#9ecae1", "#4292c6", "#084594")
 
 
@@ -37,6 +40,8 @@ def page(figures: Figures, sizes: Sequence[int], *, notes: Sequence[str], driver
         "|---|" + "---|" * (3 * len(sizes) + 1),
         *(_row(title, of_size, sizes) for title, of_size in figures.items()),
         "",
+        *_targets(figures, sizes),
+        "",
         "![Median time to answer by size of the store](performance.svg)",
         "",
     ]
@@ -52,13 +57,38 @@ def page(figures: Figures, sizes: Sequence[int], *, notes: Sequence[str], driver
     return "\n".join(lines)
 
 
+def _targets(figures: Figures, sizes: Sequence[int]) -> list[str]:
+    """Return the lines that hold the figures against what is aimed at."""
+    lines = []
+    if whole := next((size for size in sizes if size >= SYNTHEA), None):
+        slowest = max(RELATED, key=lambda title: figures[title][whole].p99)
+        said = f"p99 of {', '.join(RELATED)} on {shown(whole)} below {MOST_P99:.0f} ms"
+        lines.append(_target(said, f"slowest: {slowest}", figures[slowest][whole].p99, "ms", MOST_P99))
+    everything = max(each.p50 for each in figures["$everything"].values())
+    lines.append(_target(f"$everything below {MOST_EVERYTHING:.0f} ms", "p50", everything, "ms", MOST_EVERYTHING))
+    growth = {title: _growth(of_size) for title, of_size in figures.items()}
+    most = max(growth, key=growth.__getitem__)
+    said = f"p50 of each row on all stores within {MOST_GROWTH} times"
+    lines.append(_target(said, f"most: {most}", growth[most], "times", MOST_GROWTH))
+    return lines
+
+
+def _target(aim: str, what: str, found: float, unit: str, limit: float) -> str:
+    text = f"- {aim}: {'yes' if found <= limit else '**no**'} ({what}, {found:.4g} {unit})"
+    return text.replace("_", "\\_")
+
+
+def _growth(of_size: Mapping[int, Measured]) -> float:
+    known = [each.p50 for each in of_size.values()]
+    return max(known) / min(known)
+
+
 def _row(title: str, of_size: Mapping[int, Measured], sizes: Sequence[int]) -> str:
     cells = []
     for size in sizes:
         found = of_size.get(size)
         cells.append(f"{found.per_second:,.0f} | {found.p50:.1f} ms | {found.p99:.0f} ms" if found else " | | ")
-    known = [each.p50 for each in of_size.values()]
-    return f"| {title.replace('_', chr(92) + '_')} | {' | '.join(cells)} | {max(known) / min(known):.2f} |"
+    return f"| {title.replace('_', chr(92) + '_')} | {' | '.join(cells)} | {_growth(of_size):.2f} |"
 
 
 def chart(figures: Figures, sizes: Sequence[int]) -> str:

@@ -76,11 +76,12 @@ def test_some_persons_are_known_to_both_hospitals() -> None:
 
 
 def test_nobody_real_can_be_meant() -> None:
-    for resource in ALL:
-        if resource["resourceType"] == "Patient":
-            assert str(resident_id(resource)).startswith("110000")
-        for telecom in resource.get("telecom", ()):
-            assert telecom["value"].startswith("100")
+    numbers = [str(resident_id(resource)) for resource in ALL if resource["resourceType"] == "Patient"]
+    telephones = [telecom["value"] for resource in ALL for telecom in resource.get("telecom", ())]
+    assert len(numbers) == 24
+    assert all(number.startswith("110000") for number in numbers)
+    assert telephones
+    assert all(number.startswith("100") for number in telephones)
 
 
 def test_sensitive_records_are_labelled_and_the_demo_patient_has_some() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fhir_server.loading import files
 from fhir_server.loading.bundle import namer
-from fhir_server.loading.files import Item, RejectsFile, read, sources
+from fhir_server.loading.files import Item, Raw, Reject, RejectsFile, chunks, read, rejected, sources
 from tests.shared import SHARED
 
 A = {"resourceType": "Patient", "id": "a"}
@@ -40,7 +40,7 @@ def written(folder: Path, name: str, content: Any) -> Path:
 
 
 def items(path: Path) -> list[Item]:
-    return [item for source in sources([path]) for item in read(source, named=NAMED)]
+    return [item for source in sources([path]) for raw in read(source) for item in files.items(raw, NAMED)]
 
 
 def resources(path: Path) -> list[dict[str, Any]]:
@@ -184,8 +184,10 @@ def test_progress_adds_up_to_the_bytes_on_disk(tmp_path: Path, name: str) -> Non
     lines = b"\n".join(json.dumps(one).encode() for one in many)
     path = written(tmp_path, name, lines if "nd" in name else bundle(*({"resource": one} for one in many)))
     (source,) = sources([path])
-    steps: list[int] = []
-    assert len(list(read(source, named=NAMED, consumed=steps.append))) == 5000
+    raws = list(read(source))
+    steps = [raw.consumed for raw in raws]
+    assert sum(1 for raw in raws for _ in files.items(raw, NAMED)) == 5000
+    assert sum(raw.consumed for chunk in chunks(raws, NAMED) for raw in chunk) == source.size
     assert sum(steps) == source.size == path.stat().st_size
     assert min(steps) >= 0
     if "nd" in name:
@@ -206,9 +208,11 @@ def test_rejects_are_written_for_the_owner_only_and_hold_no_content(tmp_path: Pa
     path = tmp_path / "rejects.ndjson"
     with RejectsFile(path) as rejects:
         assert not path.exists()
-        rejects.write(Item("f", "line 1", {"resourceType": "Patient", "id": "a", "name": "Zhang"}, None), "why")
-        rejects.write(Item("f", "line 2", {"resourceType": "Zhang San", "id": "张"}, None), "why")
-        rejects.write(Item("f", "line 3", None, "bad"), "bad")
+        rejects.write(
+            rejected(Item("f", "line 1", {"resourceType": "Patient", "id": "a", "name": "Zhang"}, None), "why")
+        )
+        rejects.write(rejected(Item("f", "line 2", {"resourceType": "Zhang San", "id": "张"}, None), "why"))
+        rejects.write(rejected(Item("f", "line 3", None, "bad"), "bad"))
         assert rejects.count == 3
     assert path.stat().st_mode & 0o777 == 0o600
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
@@ -223,8 +227,44 @@ def test_rejects_are_not_written_through_a_link_and_an_old_file_is_closed_to_oth
     old.write_text("before")
     old.chmod(0o644)
     with RejectsFile(old) as rejects:
-        rejects.write(Item("f", "line 1", None, None), "why")
+        rejects.write(Reject("f", "line 1", None, None, "why"))
     assert old.stat().st_mode & 0o777 == 0o600
     (tmp_path / "link").symlink_to(old)
     with RejectsFile(tmp_path / "link") as rejects, pytest.raises(OSError, match="link"):
-        rejects.write(Item("f", "line 1", None, None), "why")
+        rejects.write(Reject("f", "line 1", None, None, "why"))
+
+
+def test_a_chunk_holds_whole_bundles_and_a_large_one_is_taken_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(files, "LARGEST_IN_ONE", 1_200)
+    inner = bundle({"resource": B}, type="collection") | {"id": "kept"}
+    small, large = bundle({"resource": A}, {"resource": inner}), bundle(*({"resource": A} for _ in range(40)))
+    path = written(tmp_path, "a.ndjson", b"\n".join(json.dumps(each).encode() for each in (small, small, large)))
+    (source,) = sources([path])
+    found = list(chunks(read(source), NAMED))
+    assert [raw.position for raw in found[0]][:3] == ["line 1", "line 2", "line 3 entry[0]"]
+    apart = [raw for chunk in found for raw in chunk if raw.content][2:]
+    assert [raw.position for raw in apart] == [f"line 3 entry[{place}]" for place in range(40)]
+    assert all(sum(len(raw.content or b"") for raw in chunk) <= 1_000 for chunk in found)
+    taken = [item.resource for chunk in found for raw in chunk for item in files.items(raw, NAMED)]
+    assert taken == [A, inner, A, inner, *[A] * 40]
+
+
+def test_an_item_comes_back_from_its_raw_form_as_it_was() -> None:
+    exact = b'{"resourceType":"Observation","id":"x","valueQuantity":{"value":1.50}}'
+    (item,) = files.items(Raw("f", "line 1", exact), NAMED)
+    assert item.raw.content == exact
+    assert list(files.items(item.raw, NAMED)) == [item]
+    bad = Item("f", "line 2", None, "is bad")
+    assert list(files.items(bad.raw, NAMED)) == [bad]
+    nested = Item("f", "entry[0]", {**bundle({"resource": A}), "id": "n"}, None)
+    assert list(files.items(nested.raw, NAMED)) == [nested]
+
+
+def test_a_resource_larger_than_the_store_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_RESOURCE", 100)
+    long = {**B, "language": "x" * 100}
+    raw = Raw("f", "", json.dumps(bundle({"resource": A}, {"resource": long})).encode())
+    assert [item.problem for item in files.items(raw, NAMED)] == [None, "is larger than 100 bytes"]
