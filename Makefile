@@ -1,11 +1,13 @@
 # make run   a server with demo data on 127.0.0.1:8080
 # make test  everything that CI runs
-# make bench measures speed and growth into docs/performance.md (needs ../shared; about an hour)
+# make bench measures speed and growth into docs/performance.md (needs ../shared; under an hour)
 
 PYTHON ?= python3
 VENV := .venv
 DATA ?= var
 BIN := $(VENV)/bin
+# A process for each processor, each with a MongoDB of its own; the tests of a file stay together and in order.
+PARALLEL ?= --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help run test bench lint clean
 
@@ -18,7 +20,7 @@ run: $(VENV)/.runs
 test: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m tests.bench

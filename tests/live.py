@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +75,7 @@ def live(
     mongo_uri: str, folder: Path, *, database: str, gated: bool = True, clock: Clock | None = None, **settings: Any
 ) -> Iterator[Live]:
     """Run a server over its own database; folder holds its keyring, so servers of one folder share their data."""
-    port = settings.pop("port", 0) or _free_port()
+    port = settings.pop("port", 0) or free_port()
     chosen = Settings.load(folder, port=port, database=database, zone=settings.pop("zone", "UTC"), **settings)
     keyring = keyring_of(chosen)
     time_of_day = clock or Clock()
@@ -93,9 +95,16 @@ def live(
         thread.join(30)
 
 
-def _free_port() -> int:
-    import socket
+def free_port() -> int:
+    """Return a port that nothing listens on.
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    Below those that systems hand out by themselves to whoever connects, and by chance of this process's own: between the
+    look and its use no connection takes it, nor another worker of the same test run.
+    """
+    for port in random.SystemRandom().sample(range(12_000, 20_000), 1_000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free")

@@ -32,7 +32,7 @@ from fhir_server.settings import Settings
 from tests.conformance.connection import Answered, Connection
 from tests.conformance.fuzzed import Sent, originals, request
 from tests.conformance.odd import JSON, MARK, USERS
-from tests.live import _free_port
+from tests.live import free_port
 from tests.shared import needed
 
 needed("data", "examples-r4")
@@ -74,7 +74,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server as an operator starts it, with two workers."""
-    folder, port, database = tmp_path_factory.mktemp("fuzzed"), _free_port(), f"test_{secrets.token_hex(6)}"
+    folder, port, database = tmp_path_factory.mktemp("fuzzed"), free_port(), f"test_{secrets.token_hex(6)}"
     given = {
         "DATA": folder,
         "MONGODB_URI": mongo_uri,

@@ -114,6 +114,7 @@ def test_every_changed_character_of_a_key_is_noticed(path: Path) -> None:
     Keyring.open(path)
     text = path.read_text()
     root = json.loads(text)["root"]
+    assert len(root) >= 43  # 32 bytes in base64
     for i, letter in enumerate(root):
         other = "A" if letter != "A" else "B"
         path.write_text(text.replace(root, root[:i] + other + root[i + 1 :]))

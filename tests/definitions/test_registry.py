@@ -117,6 +117,7 @@ def test_every_child_path_and_complex_type_is_listed():
                     assert R4.elements(path), path
                     seen.add(path)
                     paths.append(path)
+    assert len(seen) > 500
 
 
 def test_a_code_has_a_system_only_if_its_required_value_set_draws_from_one():
@@ -135,10 +136,11 @@ def test_the_definitions_cannot_be_changed():
 
 
 def test_reading_the_tables_takes_a_moment_only():
+    """In processor time: what else the machine does, this test run's other workers included, is not the tables'."""
     code = (
-        "import time; start = time.perf_counter()\n"
+        "import time; start = time.process_time()\n"
         "from fhir_server.definitions.registry import registry; registry()\n"
-        "print(time.perf_counter() - start)"
+        "print(time.process_time() - start)"
     )
     took = min(float(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout) for _ in range(3))
     assert took < 0.15

@@ -18,7 +18,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_server.store.embedded import Folder, running
-from tests.live import Live, _free_port, live
+from tests.live import Live, free_port, live
 
 WRITERS = 6
 
@@ -67,7 +67,7 @@ def test_every_acknowledged_write_survives_a_kill_with_its_audit_event(tmp_path:
     acknowledged: list[Any] = []
     stop = threading.Event()
     with running(tmp_path, cache_gb=0.25) as uri:
-        port = _free_port()
+        port = free_port()
         process = started(tmp_path, uri, port)
         with live(uri, tmp_path, database="fhir") as beside:
             token = beside.token("system", "Device/emr", scope="system/*.cruds")

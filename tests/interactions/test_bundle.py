@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from tests.live import Live
 
@@ -547,3 +548,23 @@ def test_an_outcome_that_is_wanted_stands_in_the_response(emr: httpx.Client, kin
     (found,) = emr.post("", json=made, headers={"Prefer": "return=OperationOutcome"}).json()["entry"]
     assert "resource" not in found
     assert found["response"]["outcome"]["issue"][0]["severity"] == "information"
+
+
+def test_a_transaction_asks_the_store_no_more_often_for_many_resources_than_for_few(
+    server: Live, emr: httpx.Client, mongo_uri: str
+) -> None:
+    server.put(patient("Profiled", id="profiled"))
+    counts: list[int] = []
+    with MongoClient[Json](mongo_uri) as client:
+        database = client[server.settings.database]
+        for size in (2, 2, 40):  # the first may make what later ones find
+            database.command("profile", 2)
+            of_one = [entry("POST", "Observation", observation("Patient/profiled")) for _ in range(size)]
+            answer = emr.post("", json=bundle("transaction", *of_one))
+            database.command("profile", 0)
+            assert len(answer.json()["entry"]) == size
+            asked = database["system.profile"].count_documents(
+                {"op": {"$in": ["query", "command"]}, "ns": {"$not": {"$regex": "profile"}}}
+            )
+            counts.append(asked - sum(counts))
+    assert counts[2] <= counts[1] + 5, counts

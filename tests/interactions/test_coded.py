@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx
 import pytest
 
+from tests.interactions import asking
+from tests.interactions.asking import Json, found, refused
 from tests.live import Live
-from tests.scenarios.world import ids
 
-Json = dict[str, Any]
 SYSTEM, VALUE_SET = "http://example.org/animals", "http://example.org/vs/pets"
 
 
@@ -19,15 +16,9 @@ def concept(code: str, *children: Json) -> Json:
     return {"code": code, **({"concept": list(children)} if children else {})}
 
 
-def observation(id: str, *codes: tuple[str | None, str], subject: str = "Patient/p") -> Json:
-    coding = [{"code": code, **({"system": system} if system else {})} for system, code in codes]
-    return {
-        "resourceType": "Observation",
-        "id": id,
-        "status": "final",
-        "code": {"coding": coding} if coding else {"text": "x"},
-        "subject": {"reference": subject},
-    }
+def observation(id: str, *codes: tuple[str, str]) -> Json:
+    coding = [{"system": system, "code": code} for system, code in codes]
+    return asking.observation(id, "Patient/p", **({"code": {"coding": coding}} if coding else {}))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,12 +49,6 @@ def _stored(server: Live) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -85,10 +70,7 @@ def doctor(server: Live) -> Iterator[httpx.Client]:
     ],
 )
 def test_codes_are_found_by_where_they_belong(doctor: httpx.Client, query: str, expected: list[str]) -> None:
-    answer = doctor.get(query)
-    assert answer.status_code == 200, answer.text
-    assert sorted(ids(answer.json())) == expected
-    assert answer.json()["total"] == len(expected)
+    assert found(doctor, query) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,9 +85,7 @@ def test_codes_are_found_by_where_they_belong(doctor: httpx.Client, query: str, 
     ],
 )
 def test_what_is_not_known_is_refused(doctor: httpx.Client, query: str) -> None:
-    answer = doctor.get(query)
-    assert answer.status_code == 400, answer.text
-    assert "none" not in answer.text
+    assert "none" not in str(refused(doctor, query))
 
 
 def test_a_value_set_that_the_token_does_not_reach_is_an_unknown_one(server: Live) -> None:
@@ -120,6 +100,6 @@ def test_a_value_set_that_the_token_does_not_reach_is_an_unknown_one(server: Liv
 
 def test_too_many_codes_are_refused_with_advice(doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fhir_server.interactions.coded.MOST_CODES", 1)
-    answer = doctor.get(f"Observation?code:in={VALUE_SET}")
-    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "too-costly")
-    assert "narrower" in answer.text
+    issue = refused(doctor, f"Observation?code:in={VALUE_SET}")
+    assert issue["code"] == "too-costly"
+    assert "narrower" in issue["diagnostics"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.interactions.test_search import observation, pages
+from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
-
-Json = dict[str, Any]
 
 
 def request(id: str, *contained: Json, **more: Any) -> Json:
@@ -42,12 +39,6 @@ def _stored(server: Live) -> None:
         observation("o", "Patient/p", contained=[{"resourceType": "Device", "id": "d", "type": {"text": "x"}}],
                     device={"reference": "#d"}),
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 def found(server: Live, bundle: Json) -> list[str]:

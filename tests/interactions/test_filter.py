@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from tests.interactions import asking
+from tests.interactions.asking import Json, found, loinc, to
 from tests.live import Live
-from tests.scenarios.world import ids
-
-Json = dict[str, Any]
+from tests.scenarios.world import FORM, ids
 
 
 def patient(id: str, given: str, born: str, **more: Any) -> Json:
@@ -19,9 +19,7 @@ def patient(id: str, given: str, born: str, **more: Any) -> Json:
 
 
 def observation(id: str, code: str, subject: str, **more: Any) -> Json:
-    coded = {"coding": [{"system": "http://loinc.org", "code": code}]}
-    subject_of = {"subject": {"reference": f"Patient/{subject}"}}
-    return {"resourceType": "Observation", "id": id, "status": "final", "code": coded, **subject_of, **more}
+    return asking.observation(id, f"Patient/{subject}", code=loinc(code), **more)
 
 
 def kilograms(value: float) -> Json:
@@ -36,15 +34,9 @@ def _stored(server: Live) -> None:
         patient("ann", "Ann", "2015-06-01", address=[{"city": "北京市"}]),
         observation("weight", "1234-5", "peter", effectiveDateTime="2024-01", **kilograms(70)),
         observation("height", "8302-2", "petra", **kilograms(5)),
-        observation("both", "1234-5", "ann", hasMember=[{"reference": "Observation/4"}], **kilograms(6)),
+        observation("both", "1234-5", "ann", hasMember=[to("Observation/4")], **kilograms(6)),
         observation("4", "4", "ann"),
     )
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 @pytest.mark.parametrize(
@@ -72,15 +64,8 @@ def doctor(server: Live) -> Iterator[httpx.Client]:
     ],
 )
 def test_a_filter_finds(doctor: httpx.Client, type: str, text: str, expected: list[str]) -> None:
-    for method in ("get", "post"):
-        if method == "get":
-            answer = doctor.get(type, params={"_filter": text})
-        else:
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = doctor.post(f"{type}/_search", data={"_filter": text}, headers=form)
-        assert answer.status_code == 200, answer.text
-        assert sorted(ids(answer.json())) == expected
-        assert answer.json()["total"] == len(expected)
+    assert found(doctor, f"{type}?{urlencode({'_filter': text})}") == expected
+    assert found(doctor, type, posted={"_filter": text}) == expected
 
 
 def test_a_filter_stands_beside_other_parameters(doctor: httpx.Client) -> None:
@@ -141,9 +126,8 @@ NAMES = {
 
 @pytest.mark.parametrize(("type", "name"), [(type, name) for type, names in NAMES.items() for name in names])
 def test_text_that_attacks_is_a_value_or_is_refused(doctor: httpx.Client, type: str, name: str) -> None:
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
     for text in HOSTILE:
-        answer = doctor.post(f"{type}/_search", data={name: text}, headers=form)
+        answer = doctor.post(f"{type}/_search", data={name: text}, headers=FORM)
         assert answer.status_code in (200, 400), (name, text[:40], answer.text)
         if answer.status_code == 200 and ":missing" not in name and "not" not in name:
             assert answer.json()["total"] == 0, (name, text[:40])
@@ -162,10 +146,9 @@ FILTERS = [
 
 @pytest.mark.parametrize("pattern", FILTERS)
 def test_a_filter_that_attacks_is_read_or_refused(doctor: httpx.Client, pattern: str) -> None:
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
     for text in HOSTILE:
         data = {"_filter": pattern.replace("{}", text)}
-        answer = doctor.post("Patient/_search", data=data, headers=form)
+        answer = doctor.post("Patient/_search", data=data, headers=FORM)
         assert answer.status_code in (200, 400), (data["_filter"][:60], answer.text)
 
 

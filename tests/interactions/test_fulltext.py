@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.live import Live
@@ -46,19 +47,17 @@ def _stored(server: Live) -> None:
         ({"_content": "cough", "subject": "Patient/p1", "_text": "bone"}, {"c0"}),
     ],
 )
-def test_conditions_are_found_by_their_words(server: Live, query: dict[str, str], found: set[str]) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        answer = doctor.get("Condition", params=query)
-        posted = doctor.post("Condition/_search", data=query, headers=FORM)
+def test_conditions_are_found_by_their_words(doctor: httpx.Client, query: dict[str, str], found: set[str]) -> None:
+    answer = doctor.get("Condition", params=query)
+    posted = doctor.post("Condition/_search", data=query, headers=FORM)
     assert set(ids(answer.json())) == set(ids(posted.json())) == found
     assert answer.json()["total"] == len(found)
 
 
-def test_words_are_no_modifier_and_audit_events_have_none(server: Live) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        assert doctor.get("Condition", params={"_text:exact": "x"}).status_code == 400
-        refused = doctor.get("Condition", params={"_content": '"患者'})
-        assert refused.status_code == 400
-        assert "患者" not in refused.text
+def test_words_are_no_modifier_and_audit_events_have_none(server: Live, doctor: httpx.Client) -> None:
+    assert doctor.get("Condition", params={"_text:exact": "x"}).status_code == 400
+    refused = doctor.get("Condition", params={"_content": '"患者'})
+    assert refused.status_code == 400
+    assert "患者" not in refused.text
     with server.client("auditor", "Practitioner/a1", scope="user/AuditEvent.rs") as auditor:
         assert auditor.get("AuditEvent", params={"_content": "x"}).status_code == 400

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.interactions.asking import Json, found, observation, refused, to
 from tests.live import Live
-from tests.scenarios.world import ids
-
-Json = dict[str, Any]
 
 
 def a_list(id: str, *entries: Json) -> Json:
@@ -20,18 +17,16 @@ def a_list(id: str, *entries: Json) -> Json:
 
 
 def entry(reference: str, **more: Any) -> Json:
-    return {"item": {"reference": reference}, **more}
+    return {"item": to(reference), **more}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _stored(server: Live) -> None:
     for id in "abcd":
         server.put({"resourceType": "Patient", "id": id, "name": [{"family": f"N{id}"}]})
-        subject = {"reference": f"Patient/{id}"}
-        server.put(
-            {"resourceType": "Observation", "id": id, "status": "final", "code": {"text": "x"}, "subject": subject}
-        )
+        server.put(observation(id, f"Patient/{id}"))
     server.put(
+        {"resourceType": "Practitioner", "id": "a"},
         a_list(
             "42",
             entry("Patient/a"),
@@ -46,12 +41,6 @@ def _stored(server: Live) -> None:
         a_list("43", entry("Patient/d"), entry("Patient/a")),
         a_list("empty"),
     )
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 @pytest.mark.parametrize(
@@ -71,10 +60,7 @@ def doctor(server: Live) -> Iterator[httpx.Client]:
     ],
 )
 def test_a_list_finds(doctor: httpx.Client, query: str, expected: list[str]) -> None:
-    answer = doctor.get(query)
-    assert answer.status_code == 200, answer.text
-    assert sorted(ids(answer.json())) == expected
-    assert answer.json()["total"] == len(expected)
+    assert found(doctor, query) == expected
 
 
 @pytest.mark.parametrize("text", ["$current-allergies", "", "42,", "List/42", "42|43", ".*/", "張三"])
@@ -86,6 +72,5 @@ def test_what_is_no_id_is_refused(doctor: httpx.Client, text: str) -> None:
 
 def test_a_list_that_holds_too_much_is_refused(doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 2)
-    assert doctor.get("Observation?_list=42").status_code == 200
-    answer = doctor.get("Patient?_list=42")
-    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "too-costly")
+    assert found(doctor, "Observation?_list=42") == ["d"]
+    assert refused(doctor, "Patient?_list=42")["code"] == "too-costly"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.live import Live
@@ -46,32 +47,28 @@ def _stored(server: Live) -> None:
     ],
 )
 def test_patients_are_found_by_characters_pinyin_and_sound(
-    server: Live, query: dict[str, str], found: set[str]
+    doctor: httpx.Client, query: dict[str, str], found: set[str]
 ) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        answer = doctor.get("Patient", params=query)
-        posted = doctor.post("Patient/_search", data=query, headers=FORM)
+    answer = doctor.get("Patient", params=query)
+    posted = doctor.post("Patient/_search", data=query, headers=FORM)
     assert set(ids(answer.json())) == set(ids(posted.json())) == found
     assert answer.json()["total"] == len(found)
 
 
-def test_a_chain_ends_in_pinyin(server: Live) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        chained = doctor.get("Observation", params={"subject:Patient.name": "zhangsan"})
-        by_sound = doctor.get("Observation", params={"patient.phonetic": "zensansan"})
+def test_a_chain_ends_in_pinyin(doctor: httpx.Client) -> None:
+    chained = doctor.get("Observation", params={"subject:Patient.name": "zhangsan"})
+    by_sound = doctor.get("Observation", params={"patient.phonetic": "zensansan"})
     assert ids(chained.json()) == ["o-p1"]
     assert ids(by_sound.json()) == []
 
 
-def test_institutions_are_found_by_pinyin(server: Live) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        for name in ("chongqing shi", "cqsdyrmyy", "重庆"):
-            assert ids(doctor.get("Organization", params={"name": name}).json()) == ["h1"]
+def test_institutions_are_found_by_pinyin(doctor: httpx.Client) -> None:
+    for name in ("chongqing shi", "cqsdyrmyy", "重庆"):
+        assert ids(doctor.get("Organization", params={"name": name}).json()) == ["h1"]
 
 
-def test_an_update_changes_how_a_patient_is_found(server: Live) -> None:
+def test_an_update_changes_how_a_patient_is_found(server: Live, doctor: httpx.Client) -> None:
     server.put({"resourceType": "Patient", "id": "renamed", "name": [{"text": "仇英"}]})
     server.put({"resourceType": "Patient", "id": "renamed", "name": [{"text": "朴英"}]})
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        assert ids(doctor.get("Patient", params={"name": "piaoying"}).json()) == ["renamed"]
-        assert ids(doctor.get("Patient", params={"name": "qiuying"}).json()) == []
+    assert ids(doctor.get("Patient", params={"name": "piaoying"}).json()) == ["renamed"]
+    assert ids(doctor.get("Patient", params={"name": "qiuying"}).json()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.live import Live
@@ -39,14 +40,12 @@ def _stored(server: Live) -> None:
         ("0|0|1,0|180|2", {"east", "west"}),
     ],
 )
-def test_places_are_found_by_distance(server: Live, near: str, found: set[str]) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        answer = doctor.get("Location", params={"near": near})
+def test_places_are_found_by_distance(doctor: httpx.Client, near: str, found: set[str]) -> None:
+    answer = doctor.get("Location", params={"near": near})
     assert answer.status_code == 200, answer.text
     assert set(ids(answer.json())) == found
 
 
-def test_a_distance_that_cannot_be_read_is_refused(server: Live) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        assert doctor.get("Location", params={"near": "39.9|116.4|1|parsec"}).status_code == 400
-        assert ids(doctor.get("Location", params={"near:missing": "true"}).json()) == ["nowhere"]
+def test_a_distance_that_cannot_be_read_is_refused(doctor: httpx.Client) -> None:
+    assert doctor.get("Location", params={"near": "39.9|116.4|1|parsec"}).status_code == 400
+    assert ids(doctor.get("Location", params={"near:missing": "true"}).json()) == ["nowhere"]

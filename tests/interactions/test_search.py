@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
 from tests.scenarios.world import FORM, ids
 
-Json = dict[str, Any]
 DATES = [
     "2024",
     "2024-05",
@@ -49,32 +47,6 @@ def _stored(server: Live) -> None:
     server.put({"resourceType": "Organization", "id": "o", "name": "Hospital"})
     for number, date in enumerate(DATES):
         server.put(observation(f"o{number}", **({"effectiveDateTime": date} if date else {})))
-
-
-def observation(id: str, subject: str = "Patient/p1", **more: Any) -> Json:
-    return {
-        "resourceType": "Observation",
-        "id": id,
-        "status": "final",
-        "code": {"text": "x"},
-        "subject": {"reference": subject},
-        **more,
-    }
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
-
-
-def pages(client: httpx.Client, bundle: Json) -> Iterator[Json]:
-    yield bundle
-    while following := [each["url"] for each in bundle["link"] if each["relation"] == "next"]:
-        answer = client.get(following[0])
-        assert answer.status_code == 200, answer.text
-        bundle = answer.json()
-        yield bundle
 
 
 SORTS = ["date", "-date", "_id", "-_id", "_lastUpdated", "-_lastUpdated", None]

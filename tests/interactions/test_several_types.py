@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.interactions.test_search import observation, pages, permit
+from tests.interactions.asking import Json, observation, pages
+from tests.interactions.test_search import permit
 from tests.live import Live
 from tests.scenarios.world import FORM, ids
 
-Json = dict[str, Any]
 RESIDENT = {"system": "urn:oid:2.16.156.10011.1.3", "value": "11010519491231002X"}
 
 
@@ -40,12 +39,6 @@ def _stored(server: Live) -> None:
         condition("c2", "Patient/p2"),
         {"resourceType": "Organization", "id": "org", "name": "Hospital"},
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx
 import pytest
 
 from fhir_server.interactions import finding, wanted
-from tests.interactions.test_search import observation, pages
+from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
 from tests.scenarios.world import ids
-
-Json = dict[str, Any]
 
 FAMILIES = {"p1": "张", "p2": "李", "p3": "Zhao", "p4": "émile", "p5": None, "p6": "李"}
 BORN = {"p1": "1980", "p2": "1990-05", "p3": "1980-01-01", "p4": None, "p5": "1970-12-31", "p6": "1990-05"}
@@ -36,12 +31,6 @@ def _stored(server: Live) -> None:
     server.put(
         {"resourceType": "Patient", "id": "two", "name": [{"family": "Abel"}, {"family": "Zorn"}], "active": True}
     )
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 PATIENTS = ",".join(FAMILIES)

@@ -56,6 +56,7 @@ def test_matches_and_what_is_included_are_cut_alike(
     for page in pages(doctor, doctor.get(f"Observation?{query}").json()):
         found = resources(page)
         person = found.pop("p")
+        assert len(found) == 2
         assert {*person} == of_included
         assert all({*each} == of_match for each in found.values())
         assert all(SUBSETTED in each["meta"]["tag"] for each in (person, *found.values()))

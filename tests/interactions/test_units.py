@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.live import Live
@@ -42,15 +43,13 @@ def _stored(server: Live) -> None:
         ({"value-quantity": f"ge5.4|{UCUM}|mg,5.4|{UCUM}|mL"}, {"a", "b", "c", "d", "e"}),
     ],
 )
-def test_a_quantity_is_found_in_every_unit(server: Live, query: dict[str, str], found: set[str]) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        answer = doctor.get("Observation", params=query)
+def test_a_quantity_is_found_in_every_unit(doctor: httpx.Client, query: dict[str, str], found: set[str]) -> None:
+    answer = doctor.get("Observation", params=query)
     assert answer.status_code == 200, answer.text
     assert set(ids(answer.json())) == found
     assert answer.json()["total"] == len(found)
 
 
-def test_quantities_sort_by_their_number(server: Live) -> None:
-    with server.client("practitioner", "Practitioner/dr1") as doctor:
-        answer = doctor.get("Observation", params={"_sort": "-value-quantity,_id"})
+def test_quantities_sort_by_their_number(doctor: httpx.Client) -> None:
+    answer = doctor.get("Observation", params={"_sort": "-value-quantity,_id"})
     assert ids(answer.json()) == ["b", "e", "a", "d", "c"]

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.interactions import asking
+from tests.interactions.asking import refused
 from tests.live import Live
 
 FRUIT = {
@@ -62,9 +64,7 @@ def emr(server: Live) -> Iterator[httpx.Client]:
 
 
 def found(client: httpx.Client, query: str) -> set[str]:
-    answer = client.get(query)
-    assert answer.status_code == 200, answer.text
-    return {each["resource"]["id"] for each in answer.json().get("entry", ())}
+    return {*asking.found(client, query)}
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,7 @@ def test_what_is_found_is_what_the_value_set_or_the_hierarchy_has(
     ],
 )
 def test_what_cannot_be_told_is_refused_and_never_silently_empty(emr: httpx.Client, query: str, code: str) -> None:
-    answer = emr.get(query)
-    assert answer.status_code == 400
-    (issue,) = answer.json()["issue"]
+    issue = refused(emr, query)
     assert issue["code"] == code
     assert query.partition("=")[2] not in issue["diagnostics"]
 

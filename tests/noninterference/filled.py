@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import MongoClient, UpdateOne
 
 from fhir_server.app import Parts, assemble
 from fhir_server.crypto.keyring import Keyring
@@ -25,6 +25,11 @@ TYPES = (
     " Practitioner List Composition"
 ).split()
 EVERYTHING = Ungated("the test's own reading")
+
+
+def _name_if_filled(collection: str) -> list[dict[str, Any]]:
+    """Return the stages that give one document with the collection's name, none where the collection is empty."""
+    return [{"$limit": 1}, {"$project": {"_id": 0, "name": {"$literal": collection}}}]
 
 
 class Store:
@@ -48,12 +53,17 @@ class Store:
 
     def empty(self) -> None:
         """Delete what an earlier example left. Keys stay: servers hold them opened; epochs count up: nothing is fresh."""
-        for type in (*TYPES, "Communication", "AuditEvent"):
-            self.database[type].delete_many({})
-            self.database[f"{type}_history"].delete_many({})
-        self.database["persons"].delete_many({})
-        for bucket in range(BUCKETS):
-            self.database[EPOCHS].update_one({"_id": bucket}, {"$inc": {"n": 1}}, upsert=True)
+        for name in self._filled():
+            self.database[name].delete_many({})
+        self.database[EPOCHS].bulk_write(
+            [UpdateOne({"_id": bucket}, {"$inc": {"n": 1}}, upsert=True) for bucket in range(BUCKETS)]
+        )
+
+    def _filled(self) -> list[str]:
+        """Return the names of the collections to be emptied that hold anything, by one command for all of them."""
+        names = [name for type in (*TYPES, "Communication", "AuditEvent") for name in (type, f"{type}_history")]
+        unions = [{"$unionWith": {"coll": name, "pipeline": _name_if_filled(name)}} for name in (*names[1:], "persons")]
+        return [each["name"] for each in self.database[names[0]].aggregate([*_name_if_filled(names[0]), *unions])]
 
     def write(self, world: World) -> None:
         """Store a world as it came about."""

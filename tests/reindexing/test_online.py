@@ -29,7 +29,7 @@ from fhir_server.settings import Settings
 from fhir_server.store.ids import new_id
 from fhir_server.store.numbers import EPOCHS, NUMBERS, Outdated
 from fhir_server.store.writing import Draft
-from tests.live import Live, _free_port, live
+from tests.live import Live, free_port, live
 from tests.reindexing.test_search_parameters import OPERATOR, built, parameter, patient
 
 WRITERS = 4
@@ -98,7 +98,7 @@ def test_no_write_is_lost_and_none_stays_unfiled_while_a_parameter_is_built(
 @contextmanager
 def process(folder: Path, uri: str, database: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run a server as a process of its own; yield it and its base."""
-    port = _free_port()
+    port = free_port()
     said = {
         "DATA": folder,
         "MONGODB_URI": uri,

@@ -45,7 +45,7 @@ def test_e1_and_e2_a_reverse_chain_finds_nothing_by_what_is_hidden(world: World,
 
 
 def test_e2_no_comparison_of_a_hidden_value_finds_anything(world: World) -> None:
-    world.given(world.consent(DENY_HIV))
+    (given,) = world.given(world.consent(DENY_HIV))
     asked = ["value-quantity=gt100", "value-quantity=lt300", "code-value-quantity=20447-9$gt200", "code=20447-9"]
     asked += [
         "encounter=Encounter/" + world.id("E1"),
@@ -59,6 +59,9 @@ def test_e2_no_comparison_of_a_hidden_value_finds_anything(world: World) -> None
             found = client.get(f"Observation?subject={world.ref('P1')}&{each}").json()
             assert world.id("O2") not in ids(found), each
             assert found["total"] == len(ids(found)), each
+        world.change(given, provision=org1())
+        for each in asked:  # what is no longer hidden is found by every one of them
+            assert world.id("O2") in ids(client.get(f"Observation?subject={world.ref('P1')}&{each}").json()), each
 
 
 def test_e3_a_chain_stops_at_a_hidden_patient(world: World) -> None:

@@ -120,7 +120,7 @@ def test_it_starts_quickly(data: Path) -> None:
             return time.monotonic() - begin
 
     assert start() < 4.0  # seconds, the first time
-    assert min(start() for _ in range(3)) < 2.0  # later; the machine may have been busy with something else
+    assert any(start() < 2.0 for _ in range(5))  # later; the machine may be busy with something else for a moment
 
 
 def test_starting_and_stopping_are_announced_without_the_password(data: Path) -> None:

@@ -59,10 +59,10 @@ NO_XML: list[tuple[str, str | bytes]] = [
 
 @pytest.mark.parametrize("document", [row[1] for row in NO_XML], ids=[row[0] for row in NO_XML])
 def test_what_is_no_xml_document_of_ours_is_a_bad_request(document: str | bytes) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(InvalidRequest) as refused:
         from_xml(document if isinstance(document, bytes) else document.encode())
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert refused.value.diagnostics.startswith("The body ")
 
 
