@@ -30,10 +30,10 @@ from fhir_server.http.media import Format, Presentation, presentation
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.representation import represented
 from fhir_server.interactions import routes
-from fhir_server.interactions.bundle import bundle
 from fhir_server.interactions.call import Answer, Call, Services, refusal
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.perform import failure, perform
+from fhir_server.interactions.transactions.bundle import bundle
 
 
 class Understood(NamedTuple):

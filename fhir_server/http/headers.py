@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from fhir_server.errors import InvalidRequest, Unauthenticated
 from fhir_server.interactions.call import Return
-from fhir_server.interactions.entries import version_of
+from fhir_server.interactions.transactions.entries import version_of
 
 
 def bearer(authorization: str | None) -> str:

@@ -21,11 +21,11 @@ from fhir_server.errors import (
     UnsupportedParameter,
 )
 from fhir_server.interactions.call import Call, Services, disclosed, gate_for, serves
-from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
-from fhir_server.interactions.resolving import resolved
-from fhir_server.interactions.wanted import Wanted, rows_of
+from fhir_server.interactions.searching.costs import affordable
+from fhir_server.interactions.searching.resolving import resolved
+from fhir_server.interactions.searching.wanted import Wanted, rows_of
 from fhir_server.search.ast import Clause, Or, SelfIn, transform
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import UNSEEN, about_results

@@ -27,7 +27,7 @@ from fhir_server.interactions.call import (
 from fhir_server.interactions.cursor import Cursor, Pairs, Position, sealed_cursor
 from fhir_server.interactions.history_query import HistoryQuery, history_query
 from fhir_server.interactions.notice import record
-from fhir_server.interactions.query import CURSOR, begun
+from fhir_server.interactions.searching.query import CURSOR, begun
 from fhir_server.interactions.shaping import shape_asked, shaped
 from fhir_server.store.history import Place, Version
 from fhir_server.store.instants import instant

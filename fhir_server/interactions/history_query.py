@@ -9,8 +9,8 @@ from fhir_server.definitions.registry import ANY_TYPE
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.shaping import SHAPING, shape_asked
-from fhir_server.search.date import covered
 from fhir_server.search.subset import Shape
+from fhir_server.search.types.date import covered
 from fhir_server.store.history import Window
 
 # About the form of the answer, for the HTTP layer.

@@ -14,19 +14,19 @@ from fhir_server.definitions.registry import ANY_TYPE
 from fhir_server.errors import Absent, Forbidden, UnsupportedParameter
 from fhir_server.interactions.bundles import entry, searchset, warning
 from fhir_server.interactions.call import Answer, Call, Services, counted, gate_for, joined, serves
-from fhir_server.interactions.compartments import compartment_clause
-from fhir_server.interactions.containing import page_of_contained
 from fhir_server.interactions.cursor import Pairs, Position
-from fhir_server.interactions.explaining import explanation
-from fhir_server.interactions.finding import count_of_types, page_of_types
-from fhir_server.interactions.includes import LOG, included
 from fhir_server.interactions.notice import record
-from fhir_server.interactions.opening import Opened, opened_rows, shown
-from fhir_server.interactions.query import Query, begun, read_query, types_named
-from fhir_server.interactions.resolving import resolved
+from fhir_server.interactions.searching.compartments import compartment_clause
+from fhir_server.interactions.searching.containing import page_of_contained
+from fhir_server.interactions.searching.explaining import explanation
+from fhir_server.interactions.searching.finding import count_of_types, page_of_types
+from fhir_server.interactions.searching.includes import LOG, included
+from fhir_server.interactions.searching.opening import Opened, opened_rows, shown
+from fhir_server.interactions.searching.query import Query, begun, read_query, types_named
+from fhir_server.interactions.searching.resolving import resolved
+from fhir_server.interactions.searching.wanted import Wanted
 from fhir_server.interactions.shaping import shaped
 from fhir_server.interactions.together import all_of
-from fhir_server.interactions.wanted import Wanted
 from fhir_server.search.ast import both
 from fhir_server.search.subset import Shape
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fhir_server.errors import InvalidSearchValue, TooCostly, UnsupportedParameter
 from fhir_server.fhir_json import parse
-from fhir_server.search import uri
+from fhir_server.search.types import uri
 from fhir_server.store.resources import Document, Gate, Resources
 from terminology.expansion import ValueSet, members, read_value_set
 from terminology.hierarchy import CodeSystem, read_code_system

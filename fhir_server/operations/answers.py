@@ -10,7 +10,7 @@ from fhir_server.interactions import bundles
 from fhir_server.interactions.bundles import Link, entry
 from fhir_server.interactions.call import Answer, Call, Services
 from fhir_server.interactions.notice import record
-from fhir_server.interactions.opening import Opened, shown
+from fhir_server.interactions.searching.opening import Opened, shown
 from fhir_server.operations.definition import Invocation
 
 

@@ -16,8 +16,8 @@ from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions import changes
 from fhir_server.interactions.bundles import Raw
 from fhir_server.interactions.call import Answer, Call, Return, Services, gate_for
-from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.interactions.read import present
+from fhir_server.interactions.searching.opening import Opened, opened_rows
 from fhir_server.interactions.storing import store, written_answer
 from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation

@@ -13,14 +13,14 @@ from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import InvalidRequest, InvalidSearchValue
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Cursor, Position, sealed_cursor
-from fhir_server.interactions.opening import Opened, opened_rows
-from fhir_server.interactions.persons import Persons
-from fhir_server.interactions.query import CURSOR
 from fhir_server.interactions.read import present
+from fhir_server.interactions.searching.opening import Opened, opened_rows
+from fhir_server.interactions.searching.persons import Persons
+from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.supporting import supporting
-from fhir_server.search import reference
+from fhir_server.search.types import reference
 from fhir_server.store.resources import Document
 
 MOST_ON_A_PAGE = 5_000

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fhir_server.errors import Absent, NotAllowed
 from fhir_server.interactions.call import Answer, Call, Services, serves
 from fhir_server.interactions.cursor import Pairs
-from fhir_server.interactions.query import begun
+from fhir_server.interactions.searching.query import begun
 from fhir_server.operations.definition import Invocation, Level
 from fhir_server.operations.parameters import read
 from fhir_server.operations.table import operation_at

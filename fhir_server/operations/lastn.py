@@ -8,11 +8,11 @@ from typing import Any
 from fhir_server.errors import InvalidRequest, TooCostly, UnsupportedParameter
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
-from fhir_server.interactions.costs import affordable
 from fhir_server.interactions.cursor import Pairs
-from fhir_server.interactions.opening import Opened
-from fhir_server.interactions.resolving import resolved
-from fhir_server.interactions.wanted import MOST_OPENED, rows_of
+from fhir_server.interactions.searching.costs import affordable
+from fhir_server.interactions.searching.opening import Opened
+from fhir_server.interactions.searching.resolving import resolved
+from fhir_server.interactions.searching.wanted import MOST_OPENED, rows_of
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.search.parse import parse as parse_query

@@ -15,10 +15,10 @@ from fhir_server.errors import Absent, Gone, InvalidResource, TooCostly
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions import changes
 from fhir_server.interactions.call import Answer, Call, Services, gate_for, types_open_to, version_headers
-from fhir_server.interactions.opening import Opened, opened_rows
 from fhir_server.interactions.read import present
+from fhir_server.interactions.searching.opening import Opened, opened_rows
+from fhir_server.interactions.searching.wanted import MOST_OPENED
 from fhir_server.interactions.storing import again, store
-from fhir_server.interactions.wanted import MOST_OPENED
 from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
 from fhir_server.search.values import presence

@@ -14,7 +14,7 @@ from fhir_server.errors import InvalidRequest, InvalidSearchValue, UnsupportedPa
 from fhir_server.fhir_json import decimal_text
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.operations.definition import Invocation, Operation, Parameter
-from fhir_server.search.date import covered
+from fhir_server.search.types.date import covered
 
 # About the form of the answer, for the HTTP layer.
 UNSEEN = frozenset({"_format", "_pretty"})

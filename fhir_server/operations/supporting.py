@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.interactions.call import Services
-from fhir_server.interactions.opening import Opened, opened_rows
+from fhir_server.interactions.searching.opening import Opened, opened_rows
 from fhir_server.store.resources import Document
 
 MOST_SUPPORTING = 5_000

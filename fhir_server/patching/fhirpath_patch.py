@@ -14,7 +14,7 @@ from fhir_server.patching.changing import New, inserted, length, put, removed, r
 from fhir_server.patching.operations import Operation, Value, operations
 from fhir_server.patching.places import Paths, Place
 from fhir_server.patching.problems import impossible, unreadable
-from fhir_server.search.expression_syntax import Child, NotSupported, Tree, parse
+from fhir_server.search.expressions.syntax import Child, NotSupported, Tree, parse
 
 
 class _Impossible(Exception):

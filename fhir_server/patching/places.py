@@ -1,6 +1,6 @@
 """Where a FHIRPath leads to in a resource: places, which can be changed, rather than values.
 
-The subset of FHIRPath that search parameters use (search/expression_syntax.py) is what paths are written in: children,
+The subset of FHIRPath that search parameters use (search/expressions/syntax.py) is what paths are written in: children,
 [n], first(), last(), where(…), extension('…'), ofType(…); within where(…) also = != and, exists(), empty(), not().
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.registry import Element, Registry
-from fhir_server.search.expression_syntax import Binary, Call, Child, Index, Literal, NotSupported, OfType, This, Tree
+from fhir_server.search.expressions.syntax import Binary, Call, Child, Index, Literal, NotSupported, OfType, This, Tree
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import Any
 from fhir_server.definitions.make_search import members_for
 from fhir_server.definitions.registry import Component, Registry, SearchParameter
 from fhir_server.errors import InvalidResource
-from fhir_server.search.expression_syntax import NotSupported
-from fhir_server.search.expression_syntax import parse as parse_expression
-from fhir_server.search.expressions import compile_expression
+from fhir_server.search.expressions.compiled import compile_expression
+from fhir_server.search.expressions.syntax import NotSupported
+from fhir_server.search.expressions.syntax import parse as parse_expression
 from fhir_server.search.support import unsupported
 
 Json = Mapping[str, Any]

@@ -19,8 +19,8 @@ from typing import Any
 from fhir_server.errors import InvalidSearchValue, TooCostly, UnsupportedParameter
 from fhir_server.search.ast import Clause, Filed, Text, both, either
 from fhir_server.search.readable import Readable
+from fhir_server.search.types.words import exact, filed, flat, looked_up, runs, says
 from fhir_server.search.values import split, unescaped
-from fhir_server.search.words import exact, filed, flat, looked_up, runs, says
 
 NARRATIVE, EVERYTHING = "_text", "_content"
 UNFILED = frozenset({"AuditEvent"})

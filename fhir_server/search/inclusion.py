@@ -8,8 +8,8 @@ from typing import Any
 from fhir_server.definitions.registry import Registry, SearchParameter
 from fhir_server.search.asked import Include
 from fhir_server.search.project import Projector
-from fhir_server.search.reference import term
-from fhir_server.search.token import Token, looked_up
+from fhir_server.search.types.reference import term
+from fhir_server.search.types.token import Token, looked_up
 from fhir_server.search.values import terms
 
 Resource = dict[str, Any]

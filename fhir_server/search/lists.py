@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.search.reference import Local, read
-from fhir_server.search.span import Here
+from fhir_server.search.types.reference import Local, read
+from fhir_server.search.types.span import Here
 
 
 def listed(resource: dict[str, Any], type: str, here: Here) -> tuple[str, ...]:

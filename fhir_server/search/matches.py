@@ -28,16 +28,16 @@ from fhir_server.search.ast import (
     Text,
     Updated,
 )
-from fhir_server.search.composite import RANGED, Composite, Elements
-from fhir_server.search.date import covered
-from fhir_server.search.expressions import Extractor, Typed, compile_expression
+from fhir_server.search.expressions.compiled import Extractor, Typed, compile_expression
 from fhir_server.search.lists import listed
-from fhir_server.search.near import point
 from fhir_server.search.project import Projector
 from fhir_server.search.readable import Readable
 from fhir_server.search.reading import answers
-from fhir_server.search.span import Here, Span, passes
-from fhir_server.search.sphere import kilometres_between
+from fhir_server.search.types.composite import RANGED, Composite, Elements
+from fhir_server.search.types.date import covered
+from fhir_server.search.types.near import point
+from fhir_server.search.types.span import Here, Span, passes
+from fhir_server.search.types.sphere import kilometres_between
 
 Resource = dict[str, Any]
 Follow = Callable[[str], Iterable[Resource]]

@@ -32,7 +32,7 @@ from fhir_server.search.ast import (
     needs_body,
 )
 from fhir_server.search.ranges import Reach, reaches
-from fhir_server.search.sphere import EARTH_RADIUS
+from fhir_server.search.types.sphere import EARTH_RADIUS
 from fhir_server.search.values import presence
 
 Filter = dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
-from fhir_server.search.span import Here, Span
+from fhir_server.search.types.span import Here, Span
 
 T = TypeVar("T")
 Maker: TypeAlias = Callable[[str, Any, Here], Iterator[T]]  # FHIR type name, JSON value

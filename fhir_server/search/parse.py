@@ -11,7 +11,7 @@ from fhir_server.search import results
 from fhir_server.search.asked import Asked, Include, SortKey
 from fhir_server.search.ast import Clause, both
 from fhir_server.search.question import Ignorable, Question
-from fhir_server.search.span import Here
+from fhir_server.search.types.span import Here
 from fhir_server.search.values import shown
 
 __all__ = ["Asked", "Include", "SortKey", "parse"]

@@ -6,10 +6,22 @@ from datetime import datetime
 
 from fhir_server.definitions.registry import SearchParameter
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search import composite, date, names, near, number, phonetic, quantity, reference, string, token, uri
 from fhir_server.search.ast import Clause, IdIn, Missing, Not, Or, Updated, either
-from fhir_server.search.span import Here
 from fhir_server.search.support import ranged
+from fhir_server.search.types import (
+    composite,
+    date,
+    names,
+    near,
+    number,
+    phonetic,
+    quantity,
+    reference,
+    string,
+    token,
+    uri,
+)
+from fhir_server.search.types.span import Here
 from fhir_server.search.values import split, unescaped
 
 # Modifiers of tokens that deny all alternatives together, and what they deny.

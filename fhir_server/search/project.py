@@ -12,14 +12,15 @@ from datetime import tzinfo
 from typing import Any
 
 from fhir_server.definitions.registry import Registry, SearchParameter
-from fhir_server.search import composite, fulltext, names, near, phonetic, pinyin, reference, string, token, uri
-from fhir_server.search.composite import EQUALITY, RANGED, Elements
-from fhir_server.search.expressions import Extraction, Extractor, Typed, compile_all, compile_expression
-from fhir_server.search.near import Point
+from fhir_server.search import fulltext
+from fhir_server.search.expressions.compiled import Extraction, Extractor, Typed, compile_all, compile_expression
 from fhir_server.search.once import Forms, Once, Spans
 from fhir_server.search.readable import Readable
-from fhir_server.search.span import Here, Span
 from fhir_server.search.support import OUTSIDE, unsupported
+from fhir_server.search.types import composite, names, near, phonetic, pinyin, reference, string, token, uri
+from fhir_server.search.types.composite import EQUALITY, RANGED, Elements
+from fhir_server.search.types.near import Point
+from fhir_server.search.types.span import Here, Span
 from fhir_server.search.values import presence
 
 __all__ = ["Projection", "Projector", "Span"]

@@ -12,10 +12,10 @@ from fhir_server.errors import InvalidSearchValue, TooCostly, UnsupportedParamet
 from fhir_server.search import fulltext
 from fhir_server.search.ast import Chain, Clause, Has, Listed, either
 from fhir_server.search.effort import MOST_STEPS, Effort
-from fhir_server.search.filter_clauses import filtered
+from fhir_server.search.filter.clauses import filtered
 from fhir_server.search.plain import plain
-from fhir_server.search.span import Here
 from fhir_server.search.support import unsupported
+from fhir_server.search.types.span import Here
 from fhir_server.search.values import shown, split
 
 # Types whose resources are not filed under their own ids (store/shadow.py), so that nothing leads back to them.

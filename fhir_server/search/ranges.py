@@ -14,7 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from fhir_server.search.ast import Clause, InSpan, SpanTest
-from fhir_server.search.span import Span
+from fhir_server.search.types.span import Span
 
 # Beside `date`, which has an index in every type that has the parameter. Each costs every write of the type.
 ALONE: Mapping[str, frozenset[str]] = {

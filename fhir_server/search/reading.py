@@ -12,20 +12,20 @@ from fractions import Fraction
 from typing import Any
 
 from fhir_server.fhir_json import decimal_text
-from fhir_server.search import quantity, reference, ucum
-from fhir_server.search.date import Date, spans
-from fhir_server.search.filter_questions import Ends, Same, Unlike
-from fhir_server.search.names import Called, texts
-from fhir_server.search.number import Number, finite
-from fhir_server.search.phonetic import Sounds
-from fhir_server.search.phonetic import codes as sounds_of
-from fhir_server.search.pinyin import Syllables, spelled, syllables
-from fhir_server.search.quantity import CURRENCY, Quantity
-from fhir_server.search.reference import Identified, Local, Url
-from fhir_server.search.span import Here
-from fhir_server.search.string import Contains, Exact, Starts, folded, strings_of
-from fhir_server.search.token import Coded, OfType, Token, TokenText, coded_values, displayed
-from fhir_server.search.uri import Uri
+from fhir_server.search.filter.questions import Ends, Same, Unlike
+from fhir_server.search.types import quantity, reference, ucum
+from fhir_server.search.types.date import Date, spans
+from fhir_server.search.types.names import Called, texts
+from fhir_server.search.types.number import Number, finite
+from fhir_server.search.types.phonetic import Sounds
+from fhir_server.search.types.phonetic import codes as sounds_of
+from fhir_server.search.types.pinyin import Syllables, spelled, syllables
+from fhir_server.search.types.quantity import CURRENCY, Quantity
+from fhir_server.search.types.reference import Identified, Local, Url
+from fhir_server.search.types.span import Here
+from fhir_server.search.types.string import Contains, Exact, Starts, folded, strings_of
+from fhir_server.search.types.token import Coded, OfType, Token, TokenText, coded_values, displayed
+from fhir_server.search.types.uri import Uri
 
 Interval = tuple[Decimal, Decimal]
 EVERYTHING = (Decimal("-Infinity"), Decimal("Infinity"))

@@ -13,13 +13,13 @@ from typing import Any
 
 from fhir_server.definitions.registry import Registry
 from fhir_server.search.asked import SortKey
-from fhir_server.search.composite import RANGED
-from fhir_server.search.expressions import Extractor, compile_expression
-from fhir_server.search.pinyin import syllables
-from fhir_server.search.reference import Local, Url, target
-from fhir_server.search.span import Here
-from fhir_server.search.string import folded, strings_of
-from fhir_server.search.token import coded_values, displayed
+from fhir_server.search.expressions.compiled import Extractor, compile_expression
+from fhir_server.search.types.composite import RANGED
+from fhir_server.search.types.pinyin import syllables
+from fhir_server.search.types.reference import Local, Url, target
+from fhir_server.search.types.span import Here
+from fhir_server.search.types.string import folded, strings_of
+from fhir_server.search.types.token import coded_values, displayed
 
 Resource = dict[str, Any]
 Value = float | str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir_server.definitions.registry import SearchParameter
-from fhir_server.search import composite, near
+from fhir_server.search.types import composite, near
 
 # Parameters that are held outside the index: the id and the time of the last update stand in the document itself.
 OUTSIDE = frozenset({"_id", "_lastUpdated"})

@@ -218,9 +218,9 @@ class Resources:
 def _in_time() -> Iterator[None]:
     """Raise TooCostly if MongoDB stops what is done within, since it took too long.
 
-    What is permitted was found few enough before (interactions/costs.py), so that this is a matter of how busy the machines
-    are, and of how much is hidden that fits what an index was asked for. Whoever meets with it can learn, as by any clock,
-    that this is very much: nothing of one record or one person (ADR 20).
+    What is permitted was found few enough before (interactions/searching/costs.py), so that this is a matter of how busy
+    the machines are, and of how much is hidden that fits what an index was asked for. Whoever meets with it can learn, as
+    by any clock, that this is very much: nothing of one record or one person (ADR 20).
     """
     try:
         yield

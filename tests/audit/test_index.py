@@ -20,7 +20,7 @@ REQUESTS = [
     "Observation?patient=Patient/p1&_count=0",
 ]
 
-FIELDS = ("ix", "has", "r", "s", "to", "g")
+FIELDS = ("ix", "has", "r", "s", "e", "to", "g")
 
 
 @pytest.mark.anyio

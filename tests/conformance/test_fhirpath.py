@@ -30,7 +30,7 @@ REFUSED = (*LATER, "conformsTo")
 
 OTHERWISE = {
     "N1 2.2 and 10 leave strict evaluation (type errors found before there is data) to the implementation; here an "
-    "unknown name is empty in evaluation, and refused where a SearchParameter is compiled (search/expressions.py)": (
+    "unknown name is empty in evaluation, and refused where a SearchParameter is compiled (search/expressions/compiled.py)": (
         "testBasics/testSimpleFail testBasics/testSimpleWithWrongContext testObservations/testPolymorphismB "
         "testObservations/testPolymorphismAsB testDollar/testDollarOrderNotAllowed polymorphics/testPolymorphicsB "
         "testInheritance/testFHIRPathAsFunction23 testInheritance/testFHIRPathAsFunction24"

@@ -127,7 +127,7 @@ def test_a_chain_that_cannot_be_followed_is_refused(doctor: httpx.Client, query:
 def test_a_chain_that_leads_to_too_much_is_refused_with_advice(
     doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 1)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_CHAINED", 1)
     assert found(doctor, "DiagnosticReport?subject:Patient.name=peter") == ["report-peter"]
     issue = refused(doctor, "DiagnosticReport?subject:Patient.name=peter,mary")
     assert issue["code"] == "too-costly"
@@ -162,5 +162,5 @@ def _tagged(server: Live) -> Iterator[None]:
 def test_a_chain_that_would_lead_to_too_much_is_followed_from_the_few_that_the_rest_finds(
     doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch, query: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 1)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_CHAINED", 1)
     assert found(doctor, query) == expected

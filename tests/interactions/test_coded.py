@@ -99,7 +99,7 @@ def test_a_value_set_that_the_token_does_not_reach_is_an_unknown_one(server: Liv
 
 
 def test_too_many_codes_are_refused_with_advice(doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_server.interactions.coded.MOST_CODES", 1)
+    monkeypatch.setattr("fhir_server.interactions.searching.coded.MOST_CODES", 1)
     issue = refused(doctor, f"Observation?code:in={VALUE_SET}")
     assert issue["code"] == "too-costly"
     assert "narrower" in issue["diagnostics"]

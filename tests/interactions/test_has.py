@@ -127,7 +127,7 @@ def test_a_has_that_cannot_be_followed_is_refused(doctor: httpx.Client, query: s
 def test_a_has_that_leads_to_too_much_is_refused_with_advice(
     doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 1)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_CHAINED", 1)
     assert found(doctor, "Patient?_has:Observation:patient:code=9999-9") == ["one"]
     for code in ("code=1234-5", "code:text=body"):
         issue = refused(doctor, f"Patient?_has:Observation:patient:{code}")
@@ -138,7 +138,7 @@ def test_a_has_that_leads_to_too_much_is_refused_with_advice(
 def test_a_has_that_would_look_through_too_much_is_refused_with_advice(
     doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_REFERRING", 2)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_REFERRING", 2)
     assert found(doctor, "Patient?_has:Observation:patient:code=9999-9") == ["one"]
     assert refused(doctor, "Patient?_has:Observation:patient:code=1234-5")["code"] == "too-costly"
     assert found(doctor, "Patient?_id=one&_has:Observation:patient:code=1234-5") == ["one"]

@@ -71,6 +71,6 @@ def test_what_is_no_id_is_refused(doctor: httpx.Client, text: str) -> None:
 
 
 def test_a_list_that_holds_too_much_is_refused(doctor: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 2)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_CHAINED", 2)
     assert found(doctor, "Observation?_list=42") == ["d"]
     assert refused(doctor, "Patient?_list=42")["code"] == "too-costly"

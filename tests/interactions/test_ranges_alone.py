@@ -14,7 +14,7 @@ import pytest
 from pymongo import AsyncMongoClient, IndexModel, MongoClient
 
 from fhir_server.definitions.registry import registry
-from fhir_server.interactions.explaining import _stages
+from fhir_server.interactions.searching.explaining import _stages
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
 from fhir_server.store.collections import Collections

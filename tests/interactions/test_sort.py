@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from fhir_server.interactions import finding, wanted
+from fhir_server.interactions.searching import finding, wanted
 from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
 from tests.scenarios.world import ids

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.interactions import finding
+from fhir_server.interactions.searching import finding
 from fhir_server.search.subset import SUBSETTED
 from tests.interactions.test_search import observation, pages
 from tests.live import Live

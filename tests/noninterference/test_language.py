@@ -191,12 +191,12 @@ def test_nothing_leads_over_what_is_hidden(both: tuple[Pair, str], query: str, e
 def test_what_is_too_costly_does_not_depend_on_what_is_hidden(
     both: tuple[Pair, str], monkeypatch: pytest.MonkeyPatch, query: str, status: int
 ) -> None:
-    monkeypatch.setattr("fhir_server.interactions.resolving.MOST_CHAINED", 1)
+    monkeypatch.setattr("fhir_server.interactions.searching.resolving.MOST_CHAINED", 1)
     assert asked_of_both(both, query)["status"] == status
 
 
 def test_what_is_opened_is_counted_among_what_is_seen(both: tuple[Pair, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_server.interactions.wanted.MOST_OPENED", 4)
+    monkeypatch.setattr("fhir_server.interactions.searching.wanted.MOST_OPENED", 4)
     assert found(asked_of_both(both, "Observation?code:text=text&_count=100")) == ["o1", "o2", "o3", "o6"]
-    monkeypatch.setattr("fhir_server.interactions.wanted.MOST_OPENED", 3)
+    monkeypatch.setattr("fhir_server.interactions.searching.wanted.MOST_OPENED", 3)
     assert asked_of_both(both, "Observation?code:text=text")["status"] == 400

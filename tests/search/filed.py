@@ -18,8 +18,8 @@ from fhir_server.search.ast import (
     needs_body,
 )
 from fhir_server.search.project import Projection, Span
-from fhir_server.search.span import passes
-from fhir_server.search.sphere import kilometres_between
+from fhir_server.search.types.span import passes
+from fhir_server.search.types.sphere import kilometres_between
 from fhir_server.search.values import presence
 
 

@@ -25,11 +25,11 @@ from fhir_server.search.ast import (
     needs_body,
     transform,
 )
-from fhir_server.search.date import covered
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded, extent
-from fhir_server.search.reference import widened
-from fhir_server.search.span import Span
+from fhir_server.search.types.date import covered
+from fhir_server.search.types.reference import widened
+from fhir_server.search.types.span import Span
 from fhir_server.search.values import is_presence
 from tests.search.filed import admits
 from tests.search.reading import CHINA, MATCHES, PROJECT, clause

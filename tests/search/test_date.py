@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
-from fhir_server.search.date import covered
+from fhir_server.search.types.date import covered
 from tests.search.reading import PROJECT, ask, finds
 
 CHINA = timezone(timedelta(hours=8))

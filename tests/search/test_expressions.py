@@ -12,9 +12,9 @@ from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
 from fhir_server.definitions.registry import registry
-from fhir_server.search.expression_routes import UnknownElement
-from fhir_server.search.expression_syntax import NotSupported
-from fhir_server.search.expressions import CodeValue, compile_all, compile_expression
+from fhir_server.search.expressions.compiled import CodeValue, compile_all, compile_expression
+from fhir_server.search.expressions.routes import UnknownElement
+from fhir_server.search.expressions.syntax import NotSupported
 from tests.shared import SHARED, examples
 
 R4 = registry()

@@ -9,7 +9,7 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, Problem, TooCostly, UnsupportedParameter
 from fhir_server.search.ast import And, Chain, Clause, Filed, Not, Or, PersonReference
-from fhir_server.search.filter_syntax import AllOf, AnyOf, Filter, Negated, ParamExp, Step, read
+from fhir_server.search.filter.syntax import AllOf, AnyOf, Filter, Negated, ParamExp, Step, read
 from tests.search.reading import ask, clause, finds
 
 Json = dict[str, Any]

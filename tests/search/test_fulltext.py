@@ -14,7 +14,7 @@ from fhir_server.errors import InvalidSearchValue, TooCostly, UnsupportedParamet
 from fhir_server.search.ast import needs_body
 from fhir_server.search.fulltext import MOST_ASKED, MOST_WORDS, filed_under
 from fhir_server.search.readable import Readable
-from fhir_server.search.words import flat, runs
+from fhir_server.search.types.words import flat, runs
 from tests.search.reading import PROJECT, ask, clause, finds
 
 READABLE = Readable(registry())

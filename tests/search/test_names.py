@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.search.ast import Filed, Text
-from fhir_server.search.pinyin import MOST_WHOLES, initials, spelled, syllables, wholes
+from fhir_server.search.types.pinyin import MOST_WHOLES, initials, spelled, syllables, wholes
 from tests.search.reading import PROJECT, clause, finds
 
 ZHANG = {"resourceType": "Patient", "name": [{"text": "张三", "family": "张", "given": ["三"]}]}

@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.ast import Near
-from fhir_server.search.near import NEARBY
+from fhir_server.search.types.near import NEARBY
 from tests.search.reading import PROJECT, ask, clause, finds
 
 # The Temple of Heaven is 3.9 km from the Palace Museum; Tianjin is 110 km away.

@@ -20,7 +20,7 @@ from fhir_server.search.ast import (
     PersonReference,
     Updated,
 )
-from fhir_server.search.string import Exact
+from fhir_server.search.types.string import Exact
 from tests.search.reading import MATCHES, ask, clause, finds
 
 

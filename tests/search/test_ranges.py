@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fhir_server.definitions.registry import registry
 from fhir_server.search.ast import And, Clause, Comparison, InSpan, SpanTest
 from fhir_server.search.ranges import ALONE, SHORT, Reach, bounded, extent, reaches
-from fhir_server.search.span import Span, passes
+from fhir_server.search.types.span import Span, passes
 from tests.search.reading import clause
 
 DAY = 86_400_000_000

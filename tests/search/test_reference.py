@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.ast import Filed, PersonReference
-from fhir_server.search.reference import widened
+from fhir_server.search.types.reference import widened
 from tests.search.reading import BASE, MATCHES, PROJECT, ask, clause, finds
 
 

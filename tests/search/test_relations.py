@@ -200,7 +200,7 @@ def test_what_is_found_over_others_is_what_reading_them_finds(
 ) -> None:
     """narrowing: what a search leads to is asked for the few only that the rest of it can find, whatever that is."""
     if narrowing:
-        monkeypatch.setattr("fhir_server.interactions.resolving.by_id", lambda clause: True)
+        monkeypatch.setattr("fhir_server.interactions.searching.resolving.by_id", lambda clause: True)
     resources = {
         f"{type}/{id}": {"resourceType": type, "id": id, **fields}
         for type, strategy in RESOURCES.items()

@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.ast import Filed, Text
-from fhir_server.search.string import LONGEST, folded
+from fhir_server.search.types.string import LONGEST, folded
 from tests.search.reading import PROJECT, ask, clause, finds
 
 LONG = "北京市海淀区中关村大街一号院二号楼三单元四层五零一室转六号信箱收发室代收请电话联系"

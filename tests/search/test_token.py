@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.errors import InvalidSearchValue, UnsupportedParameter
 from fhir_server.search.ast import InValueSet, Not, Subsumed
-from fhir_server.search.token import Coded, Token, forms, looked_up, terms_of
+from fhir_server.search.types.token import Coded, Token, forms, looked_up, terms_of
 from tests.search.reading import BASE, PROJECT, ask, clause, finds
 
 PATIENT = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.fhir_json import FhirDecimal
-from fhir_server.search.ucum import SYSTEM, read
+from fhir_server.search.types.ucum import SYSTEM, read
 from tests.search.reading import finds
 
 

@@ -23,7 +23,7 @@ ADDRESS, CITY, MRN, FINDING, DISPLAY = (
     "左侧乳腺恶性肿瘤术后",
     "Carcinoma of breast",
 )
-# How the name is read and sounds, and words of the narrative: what is filed beside the body (search/pinyin.py, words.py).
+# How the name is read and sounds, and words of the narrative: what is filed beside the body (search/types/pinyin, words).
 PINYIN, INITIALS, SOUND = "ouyangmingyueqingfeng", "oymyqf", "ouyanminyueqinfen"
 WORD, WORDS = "lymphadenopathy", "淋巴结转移"
 SECRETS = (

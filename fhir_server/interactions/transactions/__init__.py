@@ -1,0 +1,1 @@
+"""Bundles of requests: batches entry by entry, transactions as one."""

@@ -1,0 +1,1 @@
+"""The _filter parameter (FHIR R4 Search, "Filter Parameter")."""
