@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from fhir_server.definitions.registry import Registry
 from fhir_server.errors import Forbidden
@@ -29,16 +30,23 @@ def follow(use: Services, call: Call, drafts: Sequence[Draft], removals: Sequenc
     if not touched:
         return
     if call.requester.user in use.settings.operators:
-        known = _others(use, touched)
-        _put(unit, before, [row for each in written.values() for row in _rows(each, known)])
+        _put(unit, before, _in_force(use, written.values(), but=touched))
     elif before:
         raise Forbidden("This search parameter is in force: only an operator may change it.")
 
 
-def _others(use: Services, touched: Iterable[str]) -> Registry:
-    """Return the definitions without those parameters that are being written."""
-    standing = [row.parameter for row in use.definitions.rows if row.of not in touched]
-    return use.definitions.standard.extended(standing, 0)
+def _in_force(use: Services, drafts: Iterable[Draft], *, but: AbstractSet[str]) -> list[Row]:
+    """Return the rows of what drafts put in force beside the others, and each beside those before it.
+
+    but: the ids of the SearchParameters that are being written.
+    """
+    parameters = [row.parameter for row in use.definitions.rows if row.of not in but]
+    rows: list[Row] = []
+    for draft in drafts:
+        made = _rows(draft, use.definitions.standard.extended(parameters, 0))
+        rows += made
+        parameters += [row.parameter for row in made]
+    return rows
 
 
 def _rows(draft: Draft, known: Registry) -> list[Row]:

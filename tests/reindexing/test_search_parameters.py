@@ -113,6 +113,21 @@ def test_others_search_parameters_are_resources_without_effect(operated: Live) -
         assert operator.get("Patient?ethnic=han").json()["total"] == 1
 
 
+def test_two_of_one_name_are_not_put_in_force_together(operated: Live) -> None:
+    entries = [
+        {"resource": each, "request": {"method": "PUT", "url": f"SearchParameter/{each['id']}"}}
+        for each in (parameter(), parameter(id="other", url="urn:sp:other"))
+    ]
+    with operated.system() as client:
+        refused = client.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        assert refused.status_code == 422, refused.text
+        assert refused.json()["issue"][0]["code"] == "duplicate"
+        assert client.get("SearchParameter/ethnic").status_code == 404
+        entries[1]["resource"]["code"] = "group"
+        stored = client.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        assert stored.status_code == 200, stored.text
+
+
 def test_what_cannot_be_answered_is_refused_with_the_reason_and_not_stored(operated: Live) -> None:
     with operated.system() as client:
         refused = client.put("SearchParameter/ethnic", json=parameter(expression="Patient.nowhere"))
