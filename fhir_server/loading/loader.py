@@ -8,10 +8,13 @@ Loading the same again changes nothing: what is stored already, as the same cont
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+from pymongo.errors import PyMongoError
 
 from fhir_server.errors import Conflict
 from fhir_server.interactions.call import Services
@@ -20,6 +23,7 @@ from fhir_server.loading.preparing import MOST, Place, Prepared
 from fhir_server.store.numbers import Outdated
 
 TRIES = 3
+PATIENCE_SECONDS = 90.0  # MongoDB's limit for a transaction is 60
 
 
 @dataclass(slots=True)
@@ -129,8 +133,15 @@ class Loader:
         return prepared.rest
 
     async def _commit(self, prepared: Prepared) -> None:
-        if prepared.drafted:
-            await self._use.committer.commit(prepared.unit)
+        """Store a unit. A load that was killed may have left a transaction open: MongoDB ends it after a minute."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while prepared.drafted:
+            try:
+                return await self._use.committer.commit(prepared.unit)
+            except PyMongoError as error:
+                if not error.has_error_label("TransientTransactionError") or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(1)
 
     def _done(self, prepared: Prepared) -> None:
         """Count what is durable now, and tell of it."""
