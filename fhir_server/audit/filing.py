@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.search.project import Projector
-from fhir_server.search.values import is_presence
 from fhir_server.store.shadow import self_term
 
 Document = dict[str, Any]
@@ -96,10 +95,9 @@ class Filing:
 
     def _part(self, specimen: Document) -> _Part:
         found = self._projector(specimen)
-        fixed = [each for each in found.terms if SPECIMEN not in each]
         return _Part(
-            ix=frozenset(self._term(each) for each in fixed if not is_presence(each)),
-            has=frozenset(self._term(each) for each in fixed if is_presence(each)),
-            varying=tuple(each for each in found.terms if SPECIMEN in each),
+            ix=frozenset(self._term(each) for each in found.filed if SPECIMEN not in each),
+            has=frozenset(self._term(each) for each in found.present),
+            varying=tuple(each for each in found.filed if SPECIMEN in each),
             links=tuple(found.links.items()),
         )

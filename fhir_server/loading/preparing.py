@@ -158,11 +158,16 @@ class Preparer:
     def _refused(self, use: Services, drafts: Sequence[Draft]) -> dict[Place, str]:
         """Return the search parameters that this user may not put in force or change, with the reason."""
         refused = {}
+        standing: list[Draft] = []  # two that go together with what is in force need not go together with each other
         for draft in drafts:
+            if draft.type != following.TYPE:
+                continue
             try:
-                following.follow(use, self._call(use), [draft], (), Unit())
+                following.follow(use, self._call(use), [*standing, draft], (), Unit())
             except Problem as problem:
                 refused[Place(draft.type, draft.id)] = _reason(problem)
+            else:
+                standing.append(draft)
         return refused
 
     def _call(self, use: Services) -> Call:

@@ -62,23 +62,12 @@ def shown(name: str) -> str:
     return name if _NAME.fullmatch(name) else "this parameter"
 
 
-_PRESENT = ":present|"
-
-
 def presence(code: str) -> str:
-    """Return the term of everything that has a value for the parameter at all (for :missing)."""
-    return f"{code}{_PRESENT}"
-
-
-def is_presence(term: str) -> bool:
-    """Return whether an index term says only that there is a value.
+    """Return the term of everything that has a value for the parameter at all (for :missing).
 
     Such terms are stored apart from the others: nearly every document has them, so no index would help to find any.
-
-    >>> is_presence(presence("name")), is_presence("name:exact|x:present|")
-    (True, False)
     """
-    return term.endswith(_PRESENT) and term.index("|") == len(term) - 1
+    return f"{code}:present|"
 
 
 def field(text: str) -> str:

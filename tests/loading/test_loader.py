@@ -221,6 +221,13 @@ async def test_search_parameters_come_in_by_the_rule_of_every_write(bench: Opene
         assert [(each.type, each.id) for each in at.rejects] == [("SearchParameter", "wrong")]
         assert [each["_id"] for each in await at.documents("search_parameters")] == ["Patient?mood"]
         assert await at.load(chunk(patient("r"))) == (1, 0, 0)
+        at.rejects.clear()
+        assert await at.load(chunk(parameter("one", code="two"), patient("t"), parameter("same", code="two"))) == (
+            2,
+            0,
+            1,
+        )
+        assert [(each.type, each.id) for each in at.rejects] == [("SearchParameter", "same")]
     async with bench() as at:
         changed = {**parameter("other"), "status": "retired"}
         assert await at.load(chunk(changed, patient("s"))) == (1, 0, 1)

@@ -30,7 +30,6 @@ from fhir_server.search.ranges import bounded, extent
 from fhir_server.search.types.date import covered
 from fhir_server.search.types.reference import widened
 from fhir_server.search.types.span import Span
-from fhir_server.search.values import is_presence
 from tests.search.filed import admits
 from tests.search.reading import CHINA, MATCHES, PROJECT, clause
 from tests.search.strategies import (
@@ -92,8 +91,8 @@ def stored(id: int, resource: dict[str, Any]) -> dict[str, Any]:
     return {
         "_id": str(id),
         "at": updated[0],
-        "ix": [keyed(term) for term in filed.terms if not is_presence(term)],
-        "has": [keyed(term) for term in filed.terms if is_presence(term)],
+        "ix": [keyed(term) for term in filed.filed],
+        "has": [keyed(term) for term in filed.present],
         "r": {code: [span(each) for each in spans] for code, spans in filed.ranges.items()},
         "s": dict(filed.sort),
         "e": {

@@ -85,7 +85,7 @@ async def examined(use: Services, wanted: Wanted, gate: Gate, *, limit: int) -> 
 async def _surely_whole(use: Services, wanted: Wanted, sort: Sequence[SortKey]) -> bool:
     """Return whether indexes answer a search wholly, or so little is stored that what is permitted cannot be too much."""
     found = _indexed(wanted)
-    if wanted.persons is not None or by_id(found.clause):
+    if wanted.of_few or by_id(found.clause):
         return True
     if not found.rest and in_order(sort, bounded(wanted.type)):
         return True

@@ -69,13 +69,12 @@ class _Plan:
 
     async def wanted(self, type: str, clause: Clause) -> Wanted:
         """Return what is to be found of a type."""
-        persons = await self._only_of(type, clause)
+        of_few = await self._is_of_few(type, clause)
         relations, others = parted(clause)
         if not relations or not others:
-            return Wanted(type, await self._straight(type, clause), persons)
-        rest = Wanted(type, both(await all_of(self._straight(type, part) for part in others)), persons)
-        sure_to_be_few = persons is not None or by_id(rest.clause)
-        few = await self._candidates(rest) if sure_to_be_few else None
+            return Wanted(type, await self._straight(type, clause), of_few)
+        rest = Wanted(type, both(await all_of(self._straight(type, part) for part in others)), of_few)
+        few = await self._candidates(rest) if of_few or by_id(rest.clause) else None
         related = await all_of(self._related(each, rest, few) for each in relations)
         return replace(rest, clause=both([rest.clause, *related]))
 
@@ -120,19 +119,16 @@ class _Plan:
                 return await coded(self._use, clause, self._gate)
         return clause
 
-    async def _only_of(self, type: str, clause: Clause) -> frozenset[int] | None:
-        """Return the person keys that the matches must have, where the search asks for the records of persons seen.
-
-        It narrows nothing; it lets the store look within the records of the person.
-        """
+    async def _is_of_few(self, type: str, clause: Clause) -> bool:
+        """Return whether a search asks for records of persons that the requester sees, and for no others."""
         for part in clause.parts if isinstance(clause, And) else (clause,):
             if isinstance(part, PersonReference) and self._use.projector.places(type, part.param):
                 if set(part.terms) != {reference.term(part.param, each) for each in part.references}:
                     continue  # something else than Patients is asked for as well
                 seen = await self._persons.seen(part.references)
                 if len(seen) == len(set(part.references)):
-                    return frozenset(each["me"] for each in seen.values())
-        return None
+                    return True
+        return False
 
     async def _led_to(self, param: str, target: str, clause: Clause) -> list[str]:
         """Return the references to the resources of one target type on which a chain's clause holds."""

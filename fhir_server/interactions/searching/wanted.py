@@ -24,17 +24,17 @@ BY_ID: Sort = [("_id", 1)]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be found: a clause without chains, and the persons whose records alone can match (None: any)."""
+    """What is to be found: a clause without chains. of_few: only records of the few persons that it names can match."""
 
     type: str
     clause: Clause
-    persons: frozenset[int] | None = None
+    of_few: bool = False
 
 
 def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
     """Return the MongoDB filter of what is wanted, or, if bodies decide it, of all that may be."""
     # The records of few persons are found by the terms that name them: a range is compared in them, not looked up.
-    ranges = bounded(wanted.type) if wanted.persons is None else frozenset[str]()
+    ranges = frozenset[str]() if wanted.of_few else bounded(wanted.type)
     return to_filter(wanted.clause, use.term, ranges)
 
 
