@@ -59,6 +59,8 @@ def requester_of(claims: Mapping[str, Any]) -> Requester:
         practitioner_role=claims.get("practitionerRole") if role in INSTITUTIONAL else None,
         reason=claims.get("reason"),
         token=str(claims.get("jti", "")),
+        client=claims.get("client_id"),
+        grant=claims.get("grant"),
     )
 
 

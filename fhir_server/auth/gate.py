@@ -172,7 +172,7 @@ class _Basis:
                 keys = await self._persons
                 self.own = _key_of(self._requester.subject, keys)
                 self.context = _key_of(self._requester.patient, keys)
-            if read[-1] != self._keeper.definitions:
+            if read.definitions != self._keeper.definitions:
                 raise Outdated
             self._epochs = read
         return self._epochs

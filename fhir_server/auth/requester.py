@@ -40,7 +40,8 @@ class Requester:
 
     user: relative reference. organization, department: ids of Organizations. purpose: a v3 PurposeOfUse code.
     patient: relative reference to the Patient in context. reason: why the glass is broken, for emergency purposes.
-    token: the token's id (jti).
+    token: the token's id (jti). client: id of the registered client that it was issued to. grant: id of the grant that it
+    stands on; a revoked grant ends all tokens that stand on it.
     """
 
     role: Role
@@ -53,6 +54,8 @@ class Requester:
     practitioner_role: str | None = None
     reason: str | None = None
     token: str = ""
+    client: str | None = None
+    grant: str | None = None
 
     @property
     def actors(self) -> frozenset[str]:
@@ -75,7 +78,7 @@ class Requester:
     def identity(self) -> str:
         """All that decides what this requester may see, as one text; caches and cursors are bound to it."""
         parts = (self.role, self.user, self.organization, self.department, self.practitioner_role, self.purpose)
-        return "\x1f".join(str(part or "") for part in (*parts, self.patient, self.reason, self.scopes))
+        return "\x1f".join(str(part or "") for part in (*parts, self.patient, self.reason, self.scopes, self.client))
 
 
 def is_reference(text: str, types: frozenset[str]) -> bool:

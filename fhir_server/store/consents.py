@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -20,7 +20,7 @@ from fhir_server.crypto.tokens import Tokens
 from fhir_server.fhir_json import parse
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
-from fhir_server.store.numbers import EPOCHS, NUMBERS
+from fhir_server.store.numbers import EPOCHS, MEMBERSHIPS, NUMBERS, REVOCATIONS
 
 BUCKETS = 16
 ACTIVE = ":consent|active"
@@ -28,7 +28,20 @@ BY_PATIENT = "patient"
 KNOWN_PERSONS = 50_000
 KNOWN_ACTORS = 1_000
 
-Epochs = tuple[int, ...]  # one for each bucket of persons; behind them the number of the definitions (numbers.py)
+
+class Epochs(NamedTuple):
+    """Counts of what changed; what was read under some of them stands as long as those do.
+
+    persons: changes of Consents, one count for each bucket of persons. memberships: changes of who belongs to which
+    group, team and institution. revocations: revoked grants. definitions: their number (numbers.py).
+    """
+
+    persons: tuple[int, ...] = (0,) * BUCKETS
+    memberships: int = 0
+    revocations: int = 0
+    definitions: int = 0
+
+
 ByPerson = Mapping[Hashable, tuple[Consent, ...]]
 Opener = Callable[[str, list[dict[str, Any]]], Awaitable[list[bytes]]]
 
@@ -92,7 +105,7 @@ class Consents:
 
     async def epochs(self, begun: asyncio.Future[Epochs | None] | None = None) -> Epochs:
         """Return the epochs as they stand now, or when a reading was begun."""
-        return await asyncio.shield(begun or self.begun()) or (0,) * (BUCKETS + 1)
+        return await asyncio.shield(begun or self.begun()) or Epochs()
 
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""
@@ -100,7 +113,7 @@ class Consents:
         missing = []
         for person in persons:
             known = self._by_person.get(person)
-            if known and known[0] == epochs[bucket(person)]:
+            if known and known[0] == epochs.persons[bucket(person)]:
                 found[person] = known[1]
             else:
                 missing.append(person)
@@ -111,7 +124,7 @@ class Consents:
             for person in missing:
                 found[person] = fetched.get(person, ())
                 # What was fetched after the epoch was read is at least as new as the epoch says.
-                self._by_person[person] = (epochs[bucket(person)], found[person])
+                self._by_person[person] = (epochs.persons[bucket(person)], found[person])
         return found
 
     async def bearing_on(self, actors: frozenset[str], epochs: Epochs) -> ByPerson:
@@ -160,5 +173,16 @@ class Consents:
 
     async def _fetch_epochs(self, _: list[str]) -> dict[str, Epochs]:
         rows = {each["_id"]: each for each in await self._epochs.find().to_list()}
-        counts = (rows.get(number, {}).get("n", 0) for number in range(BUCKETS))
-        return {"now": (*counts, rows.get(NUMBERS["_id"], {}).get("heard", 0))}
+
+        def count(id: str | int, of: str = "n") -> int:
+            found: int = rows.get(id, {}).get(of, 0)
+            return found
+
+        return {
+            "now": Epochs(
+                persons=tuple(map(count, range(BUCKETS))),
+                memberships=count(MEMBERSHIPS),
+                revocations=count(REVOCATIONS),
+                definitions=count(NUMBERS["_id"], "heard"),
+            )
+        }

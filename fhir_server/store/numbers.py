@@ -25,6 +25,9 @@ from fhir_server.errors import Conflict
 
 EPOCHS = "consent_epochs"  # the collection that every request reads
 NUMBERS = {"_id": "definitions"}
+# Rows {_id, n} of the same collection.
+MEMBERSHIPS = "memberships"  # counts changes of who belongs to which group, team and institution
+REVOCATIONS = "revocations"  # counts grants and tokens that were revoked
 FENCE = "writers"
 # Rows of processes that are gone; one that comes back later than this gets a new row.
 KEPT_SECONDS = 7 * 24 * 3_600
