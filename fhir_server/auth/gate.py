@@ -68,7 +68,7 @@ class Gatekeeper:
         self.policy = policy
         self.clock = clock
         self.definitions = 0
-        self._index = index
+        self.term = index
         self._labels = labels
         self._rules: dict[tuple[str, str, AccessRequest], tuple[datetime, Compiled]] = {}
         self._overall: dict[AccessRequest, tuple[Epochs, Standing]] = {}
@@ -128,7 +128,7 @@ class Gatekeeper:
     def _key(self, attribute: Attribute, value: Hashable) -> Hashable:
         if attribute is Attribute.LABEL:
             return self._labels(str(value))
-        return self._index(FILED[attribute] + str(value)) if attribute in FILED else value
+        return self.term(FILED[attribute] + str(value)) if attribute in FILED else value
 
 
 @lru_cache(KNOWN_REQUESTERS)
@@ -286,7 +286,7 @@ class RequestGate:
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
         requester, letter, own, context = self._requester, self._letter, self._basis.own, self._basis.context
-        policy, types = self._keeper.policy, self._keeper.personal
+        policy, types, term = self._keeper.policy, self._keeper.personal, self._keeper.term
 
         def on(type: str) -> Predicate:
             return permission(
@@ -298,6 +298,7 @@ class RequestGate:
                 own=own,
                 context=context,
                 personal=type in types,
+                term=term,
             )
 
         return on

@@ -13,7 +13,7 @@ permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ from consent_engine.predicate import (
 )
 from consent_engine.vocabulary import purposes_covering
 from fhir_server.auth.requester import INSTITUTIONAL, Requester, Role
-from fhir_server.auth.scopes import Reach
+from fhir_server.auth.scopes import Reach, Way
 
 # Types that are about institutions, staff, products and definitions, never about a patient: every user may see them.
 # A type outside this list and outside the Patient compartment is seen by its own institution alone.
@@ -128,23 +128,30 @@ def permission(
     own: frozenset[Hashable],
     context: frozenset[Hashable],
     personal: bool,
+    term: Callable[[str], Hashable],
 ) -> Predicate:
     """Return the predicate of the records of a type that the requester may touch.
 
     letter: permission in SMART's terms (c, r, u, d, s). groups: disjoint sets of persons whose Consents bear on the
     requester. own: person keys of the requester (patients). context: person keys of the token's patient in context.
-    personal: whether records of the type can be a person's.
+    personal: whether records of the type can be a person's. term: keys an index term.
     """
-    reach = requester.scopes.reach(type, letter, CONTEXTS[requester.role])
-    if reach is Reach.NONE:
+    ways = requester.scopes.ways(type, letter, CONTEXTS[requester.role])
+    if not ways:
         return NOTHING
     if not policy.gated:
         return EVERYTHING
     opened = context if breaks_glass(requester) else frozenset()
     by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, opened=opened, personal=personal)
-    if reach is Reach.PATIENT and type not in DIRECTORY:
-        return all_of(by_role, per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
-    return by_role
+    return all_of(by_role, either(*(_along(way, type, context, term) for way in ways)))
+
+
+def _along(way: Way, type: str, context: frozenset[Hashable], term: Callable[[str], Hashable]) -> Predicate:
+    """Return what one way that a token's scopes open reaches of a type."""
+    found: list[Predicate] = [AnyOf(Attribute.TERM, frozenset(map(term, each))) for each in way.terms]
+    if way.reach is Reach.PATIENT and type not in DIRECTORY:
+        found.append(per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
+    return all_of(*found)
 
 
 def _by_role(

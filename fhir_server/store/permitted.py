@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from consent_engine.obligations import Obligation
 from consent_engine.predicate import (
     EVERYTHING,
     NOTHING,
@@ -33,14 +34,19 @@ log = logging.getLogger(__name__)
 NO_DOCUMENT: dict[str, Any] = {"_id": {"$in": []}}
 
 
+Due = tuple[tuple[Obligation, Predicate], ...]
+
+
 class Permitted:
     """A predicate over the stored documents, by resource type; every value in it is keyed as in the store.
 
-    on: gives the predicate of a type; it is asked once for each.
+    on: gives the predicate of a type; it is asked once for each. due: gives the obligations that bind whoever sees
+    resources of a type, each with the predicate of those for which it does.
     """
 
-    def __init__(self, on: Callable[[str], Predicate]) -> None:
+    def __init__(self, on: Callable[[str], Predicate], due: Callable[[str], Due] = lambda type: ()) -> None:
         self.on = cache(on)
+        self.obligations = cache(due)
         self._filters: dict[str, dict[str, Any]] = {}
 
     @classmethod

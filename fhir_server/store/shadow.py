@@ -13,7 +13,8 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     e            by date parameter by which people search alone, the extent {lo, hi} of what has not one short time
                  (search/ranges.py)
     to           by reference parameter, the keyed terms of the resources of this server that it leads to
-    c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors
+    c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors, what it refers
+                 to; and those by which a scope can: of the parameters SCOPED
     g            by parameter, positions as [longitude, latitude]
     d            number of the definitions that it is filed under (store/numbers.py)
     w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
@@ -62,6 +63,9 @@ CLINICAL_TIME = [
 ]
 
 NESTED = (dict, list)
+
+# Token parameters that the search of a SMART scope may ask for (auth/scopes.py).
+SCOPED = frozenset({"category", "class", "code", "type"})
 
 # Elements whose references say who made the record.
 AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
@@ -152,7 +156,7 @@ class Shadows:
             "at": at,
             "org": custodian,
             **self._indexed(resource, found, extra),
-            "c": sorted(self._index.every(_consent_terms(resource, self._base))),
+            "c": sorted(self._index.every(chain(_consent_terms(resource, self._base), scope_terms(found)))),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -258,13 +262,20 @@ def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> d
     return {"resourceType": resource["resourceType"], "id": id, "meta": meta, **rest}
 
 
+def scope_terms(found: Projection) -> Iterator[str]:
+    """Yield the index terms of a resource by which a scope's search can mean it."""
+    return (term for term in found.filed if term.partition("|")[0] in SCOPED)
+
+
 def _consent_terms(resource: Mapping[str, Any], base: str) -> Iterator[str]:
     """Yield the index terms by which a Consent's provision can mean this record."""
     codings: list[str] = []
+    references: list[str] = []
     for key, value in resource.items():
         if key != "meta":
-            _gather_codings(value, codings)
+            _gather(value, codings, references)
     yield from (f":code|{code}" for code in codings)
+    yield from (f":refers|{each.removeprefix(base).partition('/_history/')[0]}" for each in references)
     for profile in resource.get("meta", {}).get("profile", ()):
         # A Consent names a profile with or without its version.
         yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
@@ -273,19 +284,25 @@ def _consent_terms(resource: Mapping[str, Any], base: str) -> Iterator[str]:
             yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource[key]))
 
 
-def _gather_codings(value: Any, found: list[str]) -> None:
-    """Add system|code of every Coding in a value: R4 says that a provision's code is "found in an instance"."""
+def _gather(value: Any, codings: list[str], references: list[str]) -> None:
+    """Add system|code of every Coding in a value, and every literal reference.
+
+    R4 says of a provision's code that it is "found in an instance".
+    """
     if isinstance(value, dict):
         code, system = value.get("code"), value.get("system")
         # A Quantity has a system and a code as well: those of its unit.
         if isinstance(code, str) and isinstance(system, str) and "value" not in value:
-            found.append(f"{system}|{code}")
+            codings.append(f"{system}|{code}")
+        reference = value.get("reference")
+        if isinstance(reference, str) and not reference.startswith("#"):
+            references.append(reference)
         for inner in value.values():
             if isinstance(inner, NESTED):
-                _gather_codings(inner, found)
+                _gather(inner, codings, references)
     elif isinstance(value, list):
         for inner in value:
-            _gather_codings(inner, found)
+            _gather(inner, codings, references)
 
 
 def _references(value: Any) -> Iterator[str]:

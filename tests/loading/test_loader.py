@@ -292,7 +292,13 @@ def test_broken_off_anywhere_a_load_is_completed_by_the_next(
     with MongoClient[Json](mongo_uri) as client:
         there = client[database_name]["Observation"]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
         until = time.monotonic() + 120
         while there.find_one() is None and time.monotonic() < until:
@@ -311,6 +317,11 @@ def test_broken_off_anywhere_a_load_is_completed_by_the_next(
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{total - stored} stored, {stored} unchanged, 0 rejected\n"
         assert there.count_documents({"v": 1}) == total
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does to whatever it runs in the background, tests too: it has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_until_gone(session: int) -> None:

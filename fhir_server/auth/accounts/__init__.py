@@ -1,0 +1,1 @@
+"""People who sign in: their accounts, passwords, second factors, sessions, and institutions' identity providers."""

@@ -1,0 +1,142 @@
+"""Where accounts are kept: names sealed, login names as keyed tokens, and of passwords only their sealed hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pymongo import ASCENDING
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from fhir_server.auth.accounts.account import Account, InvalidAccount, checked, folded, packed, unpacked
+from fhir_server.auth.server.vault import Vault
+from fhir_server.store.commit import DURABLE
+from fhir_server.store.ids import new_id
+
+ACCOUNTS = "auth_accounts"
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An account with what it is proved by.
+
+    password: hash, None if the account has none. secret: of the second factor, None before it is enrolled. step: the last
+    time step whose code was taken. subject: whether it signs in through an institution's provider.
+    """
+
+    account: Account
+    password: str | None = None
+    secret: str | None = None
+    step: int = 0
+    disabled: bool = False
+    federated: bool = False
+
+
+class Users:
+    """The accounts of this installation."""
+
+    def __init__(self, database: AsyncDatabase[Document], vault: Vault) -> None:
+        self._rows = database.get_collection(ACCOUNTS, write_concern=DURABLE)
+        self._vault = vault
+
+    async def ready(self) -> None:
+        await self._rows.create_index([("login", ASCENDING)], name="login", unique=True)
+        await self._rows.create_index([("subject", ASCENDING)], name="subject", unique=True, sparse=True)
+
+    async def add(
+        self, account: Account, *, password: str | None = None, subject: tuple[str, str] | None = None
+    ) -> Account:
+        """Store a new account; return it with its id. password: hash. subject: (issuer, sub) of a provider.
+
+        Raises InvalidAccount if it cannot be, or its login name is taken.
+        """
+        made = replace(checked(account), id=new_id())
+        row: Document = {
+            "_id": made.id,
+            "login": self._login(made.login),
+            "about": self._vault.sealed(_place("about", made.id), packed(made)),
+            "disabled": False,
+            "step": 0,
+        }
+        if subject:
+            row["subject"] = self._subject(subject)
+        if password:
+            row["password"] = self._sealed("password", made.id, password)
+        try:
+            await self._rows.insert_one(row)
+        except DuplicateKeyError:
+            raise InvalidAccount("an account with this login name exists already") from None
+        return made
+
+    async def by_login(self, login: str) -> Kept | None:
+        return self._kept(await self._rows.find_one({"login": self._login(login)}))
+
+    async def by_subject(self, issuer: str, subject: str) -> Kept | None:
+        return self._kept(await self._rows.find_one({"subject": self._subject((issuer, subject))}))
+
+    async def by_id(self, id: str) -> Kept | None:
+        return self._kept(await self._rows.find_one({"_id": id}))
+
+    async def all(self) -> list[Kept]:
+        """Return every account, in the order of login names."""
+        found = [self._kept(row) for row in await self._rows.find().to_list()]
+        return sorted((each for each in found if each), key=lambda each: folded(each.account.login))
+
+    async def change(self, account: Account) -> None:
+        """Store what is told of an account that exists. Raises InvalidAccount."""
+        sealed = self._vault.sealed(_place("about", account.id), packed(checked(account)))
+        await self._rows.update_one({"_id": account.id}, {"$set": {"about": sealed}})
+
+    async def set_password(self, id: str, hashed: str) -> None:
+        await self._set(id, password=self._sealed("password", id, hashed))
+
+    async def set_secret(self, id: str, secret: str, *, step: int) -> None:
+        """Enrol a second factor. step: of the code that proved it; it is not taken again."""
+        await self._set(id, secret=self._sealed("secret", id, secret), step=step)
+
+    async def drop_secret(self, id: str) -> None:
+        """Take the second factor away: whoever needs one enrols a new one when they sign in next."""
+        await self._rows.update_one({"_id": id}, {"$unset": {"secret": ""}})
+
+    async def set_disabled(self, id: str, disabled: bool) -> None:
+        await self._set(id, disabled=disabled)
+
+    async def take(self, id: str, step: int) -> bool:
+        """Note that the code of a time step was used; return whether it was unused, and no later one was used."""
+        found = {"_id": id, "step": {"$lt": step}}
+        return (await self._rows.update_one(found, {"$set": {"step": step}})).modified_count == 1
+
+    async def _set(self, id: str, **fields: Any) -> None:
+        await self._rows.update_one({"_id": id}, {"$set": fields})
+
+    def _kept(self, row: Mapping[str, Any] | None) -> Kept | None:
+        if row is None:
+            return None
+        id = row["_id"]
+        return Kept(
+            account=unpacked(id, self._vault.opened(_place("about", id), row["about"])),
+            password=self._text("password", row),
+            secret=self._text("secret", row),
+            step=row["step"],
+            disabled=row["disabled"],
+            federated="subject" in row,
+        )
+
+    def _sealed(self, part: str, id: str, text: str) -> bytes:
+        return self._vault.sealed(_place(part, id), {"text": text})
+
+    def _text(self, part: str, row: Mapping[str, Any]) -> str | None:
+        return self._vault.opened(_place(part, row["_id"]), row[part])["text"] if part in row else None
+
+    def _login(self, login: str) -> str:
+        return self._vault.name("account login", folded(login))
+
+    def _subject(self, subject: tuple[str, str]) -> str:
+        return self._vault.name("account subject", "\0".join(subject))
+
+
+def _place(part: str, id: str) -> str:
+    return f"account|{part}|{id}"
