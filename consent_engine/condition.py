@@ -25,6 +25,8 @@ class Attribute(StrEnum):
     CODE = "code"  # "system|code" of any coding in the instance
     PROFILE = "profile"  # canonical URL
     AUTHOR = "author"  # "Practitioner/1"
+    REFERS = "refers"  # "Encounter/1": every literal reference that the record makes
+    TERM = "term"  # what else a server files a record under; Consents do not ask for it
 
 
 @dataclass(frozen=True, slots=True)

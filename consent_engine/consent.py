@@ -6,21 +6,36 @@ it is compiled for a request, in rules.py.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 from consent_engine import vocabulary as v
+from consent_engine.dates import Span, span
 from consent_engine.elements import carries, complete_codings
-from consent_engine.provision import Provision, read_provision
+from consent_engine.facts import rests_on
+from consent_engine.groups import Facts, collective
+from consent_engine.provision import Provision, Reading, read_provision
+from consent_engine.proxies import Proxies, read_proxies
+from consent_engine.reasons import Doubt, Reason
 from consent_engine.vocabulary import Effect
+
+__all__ = ["ANYONE", "MAX_DEPTH", "Consent", "bearers", "read_consent", "rests_on"]
 
 MAX_DEPTH = 32  # of nested provisions; people write one or two
 
 ANYONE = "*"
 
 
+NO_FACTS: Facts = MappingProxyType({})
+
+
 class _Flaw(Exception):
     """The whole Consent is unusable."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +46,36 @@ class Consent:
     flaw: why it is unusable as a whole; it then forbids everything.
     authority: id of the institution on whose say-so it was stored, which can permit only its own records; None = the
     patient's own.
+    needs: "Type/id" of the resources on which this reading of it rests.
+    proxies: when those who gave it may speak for the patient; None = the patient gave it.
+    signed: the time that its dateTime covers.
     """
 
     id: str
     version: str
     authority: str | None
-    ignored: str | None = None
+    ignored: Reason | None = None
     research: bool = False
-    flaw: str | None = None
+    flaw: Reason | None = None
     root: Provision | None = None
+    needs: frozenset[str] = frozenset()
+    proxies: Proxies | None = None
+    signed: Span | None = None
+
+    @property
+    def dated(self) -> datetime | None:
+        """The instant from which its dateTime counts; None if it has none that can be read."""
+        return self.signed.start if self.signed else None
+
+    @property
+    def doubts(self) -> tuple[tuple[str, Doubt], ...]:
+        """What the engine could not understand, with the path of its provision; what it touches permits nothing."""
+        return tuple((provision.path, doubt) for provision in self.provisions() for doubt in _doubts(provision))
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """What the engine could not understand, as "path: reason"; what it touches permits nothing."""
-        return tuple(f"{p.path}: {reason}" for p in self.provisions() for reason in p.unreadable)
+        """The doubts as texts: "path: element: reason"."""
+        return tuple(f"{path}: {doubt}" for path, doubt in self.doubts)
 
     def provisions(self) -> Iterator[Provision]:
         """Yield all provisions, parents before their children."""
@@ -55,30 +86,51 @@ class Consent:
             waiting += reversed(provision.nested)
 
 
-def read_consent(resource: Mapping[str, Any], *, id: str, version: str, zone: tzinfo, authority: str | None) -> Consent:
+def _doubts(provision: Provision) -> tuple[Doubt, ...]:
+    return (*provision.doubts, *([Doubt("actor", Reason.GROUP)] if provision.unresolved else []))
+
+
+def read_consent(
+    resource: Mapping[str, Any],
+    *,
+    id: str,
+    version: str,
+    zone: tzinfo,
+    authority: str | None,
+    facts: Facts = NO_FACTS,
+) -> Consent:
     """Return the Consent as the engine reads it. Never raises: what cannot be understood is recorded in it.
 
     zone: where dates are read that name no zone.
     authority: id of the institution on whose say-so it was stored; None = the patient (or a trusted authority).
+    facts: by "Type/id", the resources that rests_on names, as they are now; one that is missing is not there.
     """
     consent = Consent(id, version, authority)
     if resource.get("status") != "active":
-        return replace(consent, ignored="status is not active")
+        return replace(consent, ignored=Reason.STATUS)
     scopes = {c for system, c in complete_codings(resource.get("scope")) if system == v.CONSENT_SCOPE}
     if not scopes & {"patient-privacy", "research"}:
-        return replace(consent, ignored="scope is neither patient-privacy nor research")
-    consent = replace(consent, research=scopes == {"research"})
+        return replace(consent, ignored=Reason.SCOPE)
+    signed = span(resource.get("dateTime"), zone)
+    consent = replace(
+        consent,
+        research=scopes == {"research"},
+        needs=rests_on(resource),
+        signed=Span(*signed) if signed else None,
+    )
     try:
         _refuse_what_changes_meaning(resource, scopes)
-        return replace(consent, root=_root(resource, zone))
+        consent = replace(consent, proxies=read_proxies(resource, zone, facts))
+        return replace(consent, root=_root(resource, Reading(zone, facts)))
     except _Flaw as flaw:
-        return replace(consent, flaw=str(flaw))
+        return replace(consent, flaw=flaw.reason)
 
 
 def bearers(consent: Consent) -> frozenset[str]:
     """Return the actors by which the Consent could bear on a requester; with ANYONE if it could bear on anyone.
 
-    No request whose actors have none in common with these is touched by it (unless ANYONE is among them).
+    No request whose actors have none in common with these is touched by it (unless ANYONE is among them), whatever the
+    facts are by then.
     """
     if consent.ignored:
         return frozenset()
@@ -90,6 +142,8 @@ def bearers(consent: Consent) -> frozenset[str]:
 def _bearers(provision: Provision) -> Iterator[str]:
     if provision.recipients is not None:
         yield from provision.recipients  # all that is nested is asked of these actors only
+        if collective(provision.recipients) and _may_deny(provision):
+            yield ANYONE  # as soon as it is not known who belongs to them
         return
     if provision.effect:
         yield ANYONE
@@ -97,25 +151,29 @@ def _bearers(provision: Provision) -> Iterator[str]:
         yield from _bearers(nested)
 
 
+def _may_deny(provision: Provision) -> bool:
+    return provision.effect is Effect.DENY or any(map(_may_deny, provision.nested))
+
+
 def _refuse_what_changes_meaning(resource: Mapping[str, Any], scopes: set[str]) -> None:
     if len(scopes) > 1:
-        raise _Flaw("scope is ambiguous")
+        raise _Flaw(Reason.AMBIGUOUS_SCOPE)
     if "implicitRules" in resource:
-        raise _Flaw("implicitRules are not understood")
+        raise _Flaw(Reason.IMPLICIT_RULES)
     if carries(resource, "modifierExtension", beside=frozenset({"provision"})):
-        raise _Flaw("a modifierExtension is not understood")
+        raise _Flaw(Reason.MODIFIER_EXTENSION)
 
 
-def _root(resource: Mapping[str, Any], zone: tzinfo) -> Provision | None:
+def _root(resource: Mapping[str, Any], reading: Reading) -> Provision | None:
     policy = _policy_effect(resource)
     if "provision" not in resource:
         return Provision("policyRule", 0, policy) if policy else None
     json = _object(resource["provision"])
     own = _type(json)
     if policy and own and policy is not own:
-        raise _Flaw("policyRule and the type of the root provision contradict each other")
+        raise _Flaw(Reason.CONTRADICTION)
     base = own or policy
-    return _with_nested(json, Provision("provision", 0, base), base, zone)
+    return _with_nested(json, Provision("provision", 0, base), base, reading)
 
 
 def _policy_effect(resource: Mapping[str, Any]) -> Effect | None:
@@ -123,14 +181,14 @@ def _policy_effect(resource: Mapping[str, Any]) -> Effect | None:
         return None
     found = {_directive(each) for each in _codings(_object(resource["policyRule"]))} - {None}
     if len(found) > 1:
-        raise _Flaw("policyRule says both permit and deny")
+        raise _Flaw(Reason.BOTH_DIRECTIVES)
     return found.pop() if found else None
 
 
 def _codings(concept: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = concept.get("coding", [])
     if not isinstance(found, list):
-        raise _Flaw("policyRule is malformed")
+        raise _Flaw(Reason.POLICY_RULE)
     return [_object(each) for each in found]
 
 
@@ -143,18 +201,18 @@ def _directive(coding: Mapping[str, Any]) -> Effect | None:
     return effect if effect is Effect.DENY and not coding.get("system") else None
 
 
-def _with_nested(json: Mapping[str, Any], provision: Provision, base: Effect | None, zone: tzinfo) -> Provision:
-    provision = read_provision(json, provision, zone)
+def _with_nested(json: Mapping[str, Any], provision: Provision, base: Effect | None, reading: Reading) -> Provision:
+    provision = read_provision(json, provision, reading)
     if "provision" not in json:
         return provision
     if provision.depth == MAX_DEPTH:
-        raise _Flaw("provisions are nested too deep")
+        raise _Flaw(Reason.DEPTH)
     if not isinstance(json["provision"], list) or not json["provision"]:
-        raise _Flaw("nested provisions are malformed")
+        raise _Flaw(Reason.NESTED)
     nested = []
     for n, each in enumerate(map(_object, json["provision"])):
         exception = _exception(each, f"{provision.path}.provision[{n}]", provision, base)
-        nested.append(_with_nested(each, exception, base, zone))
+        nested.append(_with_nested(each, exception, base, reading))
     return replace(provision, nested=tuple(nested))
 
 
@@ -163,7 +221,7 @@ def _exception(json: Mapping[str, Any], path: str, parent: Provision, base: Effe
     effect = _type(json) or (base.opposite if base else None)
     if effect:
         return Provision(path, parent.depth + 1, effect)
-    return Provision(path, parent.depth + 1, Effect.DENY, unreadable=("type: neither given nor implied",))
+    return Provision(path, parent.depth + 1, Effect.DENY, doubts=(Doubt("type", Reason.NO_TYPE),))
 
 
 def _type(json: Mapping[str, Any]) -> Effect | None:
@@ -173,11 +231,11 @@ def _type(json: Mapping[str, Any]) -> Effect | None:
         case "deny":
             return Effect.DENY
     if "type" in json:
-        raise _Flaw("the type of a provision is neither permit nor deny")
+        raise _Flaw(Reason.WRONG_TYPE)
     return None
 
 
 def _object(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise _Flaw("a part of the Consent is malformed")
+        raise _Flaw(Reason.MALFORMED)
     return value

@@ -10,8 +10,8 @@ _DATE = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ONE_DAY = timedelta(days=1)
-_FIRST = datetime.min.replace(tzinfo=UTC)
-_LAST = datetime.max.replace(tzinfo=UTC)
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 _LAST_DAY = datetime(MAXYEAR, 12, 31)
 
 
@@ -22,8 +22,24 @@ class Span:
     start: datetime | None
     end: datetime | None
 
+    @property
+    def first(self) -> datetime:
+        """The first instant."""
+        return FIRST_INSTANT if self.start is None else self.start
+
+    @property
+    def last(self) -> datetime:
+        """The last instant, to the microsecond."""
+        return LAST_INSTANT if self.end is None else self.end - _MICROSECOND
+
     def covers(self, at: datetime) -> bool:
         return (self.start is None or self.start <= at) and (self.end is None or at < self.end)
+
+    def intersection(self, other: "Span") -> "Span | None":
+        """Return the time that both cover; None if there is none."""
+        start = max((each for each in (self.start, other.start) if each is not None), default=None)
+        end = min((each for each in (self.end, other.end) if each is not None), default=None)
+        return None if start is not None and end is not None and end <= start else Span(start, end)
 
 
 def microseconds(at: datetime) -> int:
@@ -58,7 +74,7 @@ def _days(found: re.Match[str], zone: tzinfo) -> tuple[datetime, datetime]:
     else:
         year, month = (year, month + 1) if found[2] and month < 12 else (year + 1, 1)
         after = datetime(year, month, 1) if year <= MAXYEAR else None
-    return _utc(first, zone), _utc(after, zone) if after else _LAST
+    return _utc(first, zone), _utc(after, zone) if after else LAST_INSTANT
 
 
 def _time_of_day(found: re.Match[str], zone: tzinfo) -> tuple[datetime, datetime]:
@@ -68,7 +84,7 @@ def _time_of_day(found: re.Match[str], zone: tzinfo) -> tuple[datetime, datetime
     fraction = (found[7] or "")[:6]
     start = _utc(first + timedelta(microseconds=int(fraction.ljust(6, "0"))), _offset(found[8]) or zone)
     length = timedelta(microseconds=10 ** (6 - len(fraction)))
-    return start, start + length if start < _LAST - length else _LAST
+    return start, start + length if start < LAST_INSTANT - length else LAST_INSTANT
 
 
 def _offset(text: str | None) -> tzinfo | None:
@@ -85,4 +101,4 @@ def _utc(local: datetime, zone: tzinfo) -> datetime:
     try:
         return local.replace(tzinfo=zone).astimezone(UTC)
     except OverflowError:
-        return _LAST if local.year == MAXYEAR else _FIRST
+        return LAST_INSTANT if local.year == MAXYEAR else FIRST_INSTANT

@@ -1,17 +1,21 @@
 """What the Consents of a person say about one record: a decision with its grounds.
 
-Evaluating one Consent and combining many are two functions; the combining rule is the table PRECEDENCE (D5).
+Evaluating one Consent and combining many are two functions; the combining rule is the table PRECEDENCE (D5). Where the
+newest statement wins, the same table is read for those that count from the newest instant.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
+from consent_engine.dates import LAST_INSTANT
 from consent_engine.predicate import Record, holds
 from consent_engine.rules import Compiled
-from consent_engine.vocabulary import Effect
+from consent_engine.vocabulary import Effect, Mode
 
-__all__ = ["PRECEDENCE", "Decision", "Effect", "Ground", "Verdict", "combine", "decide", "evaluate"]
+__all__ = ["PRECEDENCE", "Decision", "Effect", "Ground", "Mode", "Said", "Verdict", "combine", "decide", "evaluate"]
 
 
 class Verdict(Enum):
@@ -44,42 +48,57 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An effect, the kind of verdict that led to it, and all provisions that gave that verdict."""
+    """An effect, the kind of verdict that led to it, all provisions that gave that verdict, and how it was reached."""
 
     effect: Effect
     because: Verdict
     grounds: frozenset[Ground]
+    mode: Mode = Mode.DENY_OVERRIDES
 
 
-Said = tuple[Verdict, frozenset[Ground]]
+class Said(NamedTuple):
+    """What one Consent says about one record, by which provisions, and from which instant on that counts."""
+
+    verdict: Verdict
+    grounds: frozenset[Ground] = frozenset()
+    since: datetime = LAST_INSTANT
 
 
 def evaluate(compiled: Compiled, record: Record) -> Said:
     """Return what the Consent says about the record, and by which provisions (D4). Does not raise."""
     if compiled.ignored:
-        return Verdict.SILENT, frozenset()
+        return Said(Verdict.SILENT)
     if compiled.flaw:
-        return Verdict.UNREADABLE, frozenset({Ground(compiled.consent, compiled.version, "")})
+        return Said(Verdict.UNREADABLE, frozenset({Ground(compiled.consent, compiled.version, "")}))
     held = [rule for rule in compiled.rules if holds(rule.when, record)]
     if not held:
-        return Verdict.SILENT, frozenset()
+        return Said(Verdict.SILENT)
     deepest = max(rule.depth for rule in held)
     effects = {rule.effect for rule in held if rule.depth == deepest}
     effect = Effect.DENY if Effect.DENY in effects else Effect.PERMIT
     deciding = (rule.path for rule in held if rule.depth == deepest and rule.effect is effect)
-    return _SAID[effect], frozenset(Ground(compiled.consent, compiled.version, path) for path in deciding)
+    grounds = frozenset(Ground(compiled.consent, compiled.version, path) for path in deciding)
+    return Said(_SAID[effect], grounds, compiled.counts_from(effect))
 
 
-def combine(said: Iterable[Said]) -> Decision:
+def combine(said: Iterable[Said], mode: Mode = Mode.DENY_OVERRIDES) -> Decision:
     """Join what each Consent says into one decision."""
-    heard = list(said)
+    heard = [each for each in said if each.verdict is not Verdict.SILENT]
+    if mode is Mode.NEWEST_WINS:
+        heard = _newest(heard)
     for verdict, effect in PRECEDENCE:
-        matching = [grounds for each, grounds in heard if each is verdict]
+        matching = [each.grounds for each in heard if each.verdict is verdict]
         if matching:
-            return Decision(effect, verdict, frozenset().union(*matching))
-    return Decision(Effect.DENY, Verdict.SILENT, frozenset())
+            return Decision(effect, verdict, frozenset().union(*matching), mode)
+    return Decision(Effect.DENY, Verdict.SILENT, frozenset(), mode)
 
 
-def decide(compiled: Iterable[Compiled], record: Record) -> Decision:
+def decide(compiled: Iterable[Compiled], record: Record, mode: Mode = Mode.DENY_OVERRIDES) -> Decision:
     """Return whether the Consents of one person permit the record."""
-    return combine(evaluate(each, record) for each in compiled)
+    return combine((evaluate(each, record) for each in compiled), mode)
+
+
+def _newest(heard: list[Said]) -> list[Said]:
+    """Those that count from the newest instant, and what is unusable, which has none."""
+    newest = max((each.since for each in heard), default=LAST_INSTANT)
+    return [each for each in heard if each.since == newest or each.verdict is Verdict.UNREADABLE]

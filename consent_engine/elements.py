@@ -9,6 +9,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from consent_engine.dates import Span, span
+from consent_engine.reasons import Reason
 
 _REFERENCE = re.compile(
     r"(?:https?://[^?#]*/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?", re.ASCII
@@ -16,7 +17,11 @@ _REFERENCE = re.compile(
 
 
 class Unreadable(Exception):
-    """A part of a provision cannot be understood. Never leaves this package; the text names no data."""
+    """A part of a provision cannot be understood. Never leaves this package."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def relative_reference(value: object) -> str | None:
@@ -34,14 +39,14 @@ def reference(value: object) -> str:
     """Return "Type/id". Raises Unreadable if the value is not a literal reference."""
     found = relative_reference(value)
     if found is None:
-        raise Unreadable("a reference does not resolve to a type and an id")
+        raise Unreadable(Reason.REFERENCE)
     return found
 
 
 def entries(value: object) -> list[Mapping[str, Any]]:
     """Return the objects of a populated list. Raises Unreadable for anything else: an empty list is no absence."""
     if not isinstance(value, list) or not value or not all(isinstance(entry, Mapping) for entry in value):
-        raise Unreadable("not a list of objects")
+        raise Unreadable(Reason.LIST)
     return value
 
 
@@ -49,14 +54,14 @@ def coding(value: Mapping[str, Any]) -> tuple[str, str]:
     """Return system and code. Raises Unreadable if one of them is missing."""
     system, code = value.get("system"), value.get("code")
     if not (isinstance(system, str) and system and isinstance(code, str) and code):
-        raise Unreadable("a coding needs a system and a code")
+        raise Unreadable(Reason.CODING)
     return system, code
 
 
 def concept(value: object) -> list[tuple[str, str]]:
     """Return all codings of a CodeableConcept. Raises Unreadable if there are none, or one is incomplete."""
     if not isinstance(value, Mapping):
-        raise Unreadable("not a CodeableConcept")
+        raise Unreadable(Reason.CONCEPT)
     return [coding(each) for each in entries(value.get("coding"))]
 
 
@@ -76,11 +81,11 @@ def period(value: object, zone: tzinfo) -> Span:
     Raises Unreadable if a side cannot be read, none is given, or it ends before it starts.
     """
     if not isinstance(value, Mapping) or not ({"start", "end"} & value.keys()):
-        raise Unreadable("a period needs a start or an end")
+        raise Unreadable(Reason.PERIOD)
     start = _side(value, "start", zone, 0)
     end = _side(value, "end", zone, 1)
     if start is not None and end is not None and end <= start:
-        raise Unreadable("a period ends before it starts")
+        raise Unreadable(Reason.PERIOD_ORDER)
     return Span(start, end)
 
 
@@ -89,8 +94,26 @@ def _side(value: Mapping[str, Any], name: str, zone: tzinfo, which: int) -> date
         return None
     found = span(value[name], zone)
     if found is None:
-        raise Unreadable("not a date")
+        raise Unreadable(Reason.DATE)
     return found[which]
+
+
+def literal_references(resource: object) -> frozenset[str]:
+    """Return "Type/id" of every literal reference that a resource makes, at any depth.
+
+    >>> sorted(literal_references({"subject": {"reference": "Patient/1"}, "focus": [{"reference": "#within"}]}))
+    ['Patient/1']
+    """
+    found: set[str] = set()
+    waiting = [resource]
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, Mapping):
+            found.update(filter(None, [relative_reference(at)]))
+            waiting += at.values()
+        elif isinstance(at, list):
+            waiting += at
+    return frozenset(found)
 
 
 def carries(value: object, key: str, *, beside: frozenset[str] = frozenset()) -> bool:

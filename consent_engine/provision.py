@@ -10,9 +10,22 @@ from datetime import tzinfo
 from typing import Any
 
 from consent_engine import vocabulary as v
+from consent_engine.data import data_condition
 from consent_engine.dates import Span
-from consent_engine.elements import Unreadable, carries, coding, complete_codings, concept, entries, period, reference
+from consent_engine.elements import (
+    Unreadable,
+    carries,
+    coding,
+    complete_codings,
+    concept,
+    entries,
+    period,
+    reference,
+)
+from consent_engine.groups import Facts, unresolved
+from consent_engine.obligations import Obligation, read_obligations
 from consent_engine.predicate import EVERYTHING, Attribute, Predicate, all_of, any_of, either
+from consent_engine.reasons import Doubt, Reason
 from consent_engine.resource_types import RESOURCE_TYPE_NAMES
 from consent_engine.vocabulary import Effect
 
@@ -24,52 +37,73 @@ class Provision:
     path: FHIRPath in the Consent; depth: 0 for the root.
     effect: None only for a root of a Consent without a base rule.
     recipients: "Type/id"; purposes: ActReason codes; actions: consentaction codes.
+    unresolved: the groups and teams among the recipients of which it is not known who belongs to them.
     period: when the rule is in force; data_period: when the data are from.
     labels: (system, code) of the labels that are named.
     condition: what class, code, data and the custodian and author actors ask of a record.
-    unreadable: what could not be understood, element by element.
+    obligations: what is to be done to the records that it permits.
+    doubts: what could not be understood, element by element.
     """
 
     path: str
     depth: int
     effect: Effect | None
     recipients: frozenset[str] | None = None
+    unresolved: frozenset[str] = frozenset()
     purposes: frozenset[str] | None = None
     actions: frozenset[str] | None = None
     period: Span | None = None
     data_period: Span | None = None
     labels: frozenset[tuple[str, str]] | None = None
     condition: Predicate = EVERYTHING
-    unreadable: tuple[str, ...] = ()
+    obligations: frozenset[Obligation] = frozenset()
+    doubts: tuple[Doubt, ...] = ()
     nested: tuple["Provision", ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reading of a Consent rests on beside its JSON.
+
+    zone: where dates are read that name no zone. facts: by "Type/id", the resources found under the references that
+    the reading rests on (Consent.needs), as they are now; one that is missing is not there.
+    """
+
+    zone: tzinfo
+    facts: Facts
+
+
 # Every element that R4 defines here; what is read of them: _READERS, type and provision.
-_KNOWN = frozenset(
+PROVISION_ELEMENTS = frozenset(
     {"id", "extension", "modifierExtension", "type", "period", "actor", "action", "securityLabel", "purpose"}
     | {"class", "code", "dataPeriod", "data", "provision"}
 )
 _OWN = frozenset({"provision"})  # nested provisions answer for themselves
 
 
-def read_provision(json: Mapping[str, Any], provision: Provision, zone: tzinfo) -> Provision:
+def read_provision(json: Mapping[str, Any], provision: Provision, reading: Reading) -> Provision:
     """Return the provision with the elements of its JSON filled in; type and nested provisions are the caller's."""
     if carries(json, "modifierExtension", beside=_OWN):
         # It may turn the meaning of anything beside it around, so nothing here narrows a denial.
-        return replace(provision, unreadable=(*provision.unreadable, "modifierExtension"))
-    unreadable = [*provision.unreadable, *(sorted(str(key) for key in json.keys() - _KNOWN))]
-    if carries(json, "extension", beside=_OWN):
-        unreadable.append("extension")
+        return _in_doubt(provision, Doubt("modifierExtension", Reason.UNKNOWN_ELEMENT))
+    unknown = [str(key) for key in json.keys() - PROVISION_ELEMENTS]
+    if any(carries(json[element], "extension") for element in json.keys() - {"extension", "provision"}):
+        unknown.append("extension")
+    provision = _in_doubt(provision, *(Doubt(each, Reason.UNKNOWN_ELEMENT) for each in sorted(unknown)))
     for element, read in _READERS.items():
         if element in json:
             try:
-                provision = read(provision, json[element], zone)
+                provision = read(provision, json[element], reading)
             except Unreadable as problem:
-                unreadable.append(f"{element}: {problem}")
-    return replace(provision, unreadable=tuple(unreadable))
+                provision = _in_doubt(provision, Doubt(element, problem.reason))
+    return provision
 
 
-def _actor(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _in_doubt(provision: Provision, *doubts: Doubt) -> Provision:
+    return replace(provision, doubts=(*provision.doubts, *doubts))
+
+
+def _actor(provision: Provision, value: object, reading: Reading) -> Provision:
     by_role: dict[str, set[str]] = {"recipient": set(), "custodian": set(), "author": set()}
     for actor in entries(value):
         by_role[_role(actor.get("role"))].add(reference(actor.get("reference")))
@@ -82,13 +116,18 @@ def _actor(provision: Provision, value: object, zone: tzinfo) -> Provision:
         condition.append(any_of(Attribute.CUSTODIAN, _organizations(custodians)))
     if authors:
         condition.append(any_of(Attribute.AUTHOR, authors))
-    return replace(provision, recipients=frozenset(recipients) or None, condition=all_of(*condition))
+    return replace(
+        provision,
+        recipients=frozenset(recipients) or None,
+        unresolved=unresolved(recipients, reading.facts),
+        condition=all_of(*condition),
+    )
 
 
 def _role(value: object) -> str:
     roles = {_ROLES.get(found, _other_role(*found)) for found in complete_codings(value)} - {None}
     if len(roles) != 1:
-        raise Unreadable("the role of an actor is not known")
+        raise Unreadable(Reason.ROLE)
     return str(roles.pop())
 
 
@@ -106,28 +145,28 @@ def _other_role(system: str, code: str) -> str | None:
 
 def _organizations(references: set[str]) -> set[str]:
     if not all(each.startswith("Organization/") for each in references):
-        raise Unreadable("a custodian is not an Organization")
+        raise Unreadable(Reason.CUSTODIAN)
     return {each.removeprefix("Organization/") for each in references}
 
 
-def _purpose(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _purpose(provision: Provision, value: object, reading: Reading) -> Provision:
     found = {coding(each) for each in entries(value)}
     if any(system != v.ACT_REASON or code not in v.PURPOSES for system, code in found):
-        raise Unreadable("a purpose is not a known purpose of use")
+        raise Unreadable(Reason.PURPOSE)
     return replace(provision, purposes=frozenset(code for _, code in found))
 
 
-def _action(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _action(provision: Provision, value: object, reading: Reading) -> Provision:
     actions: set[str] = set()
     for each in entries(value):
         known = {c for s, c in complete_codings(each) if s == v.CONSENT_ACTION and c in v.ACTIONS_COVERING}
         if not known:
-            raise Unreadable("an action is not known")
+            raise Unreadable(Reason.ACTION)
         actions |= known
     return replace(provision, actions=frozenset(actions))
 
 
-def _class(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _class(provision: Provision, value: object, reading: Reading) -> Provision:
     classes = either(*(_one_class(*coding(each)) for each in entries(value)))
     return replace(provision, condition=all_of(provision.condition, classes))
 
@@ -140,48 +179,45 @@ def _one_class(system: str, code: str) -> Predicate:
         system, code = v.RESOURCE_TYPES, code.removeprefix(base)  # the profile that every instance of a type has
     if system == v.RESOURCE_TYPES:
         if code not in RESOURCE_TYPE_NAMES:
-            raise Unreadable("a class is not a known resource type")
+            raise Unreadable(Reason.CLASS)
         return any_of(Attribute.TYPE, {code})
     if system in (v.URI, v.STRUCTURE_DEFINITION):
         return any_of(Attribute.PROFILE, {code})
     return any_of(Attribute.CODE, {f"{system}|{code}"})
 
 
-def _code(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _code(provision: Provision, value: object, reading: Reading) -> Provision:
     codes = {f"{system}|{code}" for each in entries(value) for system, code in concept(each)}
     return replace(provision, condition=all_of(provision.condition, any_of(Attribute.CODE, codes)))
 
 
-def _data(provision: Provision, value: object, zone: tzinfo) -> Provision:
-    wanted = either(*(_one_datum(each) for each in entries(value)))
-    return replace(provision, condition=all_of(provision.condition, wanted))
+def _data(provision: Provision, value: object, reading: Reading) -> Provision:
+    return replace(provision, condition=all_of(provision.condition, data_condition(value, reading.facts)))
 
 
-def _one_datum(datum: Mapping[str, Any]) -> Predicate:
-    match datum.get("meaning"):
-        case "instance":
-            return any_of(Attribute.ID, {reference(datum.get("reference"))})
-        case "authoredby":
-            return any_of(Attribute.AUTHOR, {reference(datum.get("reference"))})
-    raise Unreadable("this meaning of data is not supported")
-
-
-def _security_label(provision: Provision, value: object, zone: tzinfo) -> Provision:
+def _security_label(provision: Provision, value: object, reading: Reading) -> Provision:
     labels = frozenset(coding(each) for each in entries(value))
     if not all(v.nameable(*label) for label in labels):
-        raise Unreadable("a label is not a known confidentiality or sensitivity")
+        raise Unreadable(Reason.LABEL)
     return replace(provision, labels=labels)
 
 
-def _period(provision: Provision, value: object, zone: tzinfo) -> Provision:
-    return replace(provision, period=period(value, zone))
+def _period(provision: Provision, value: object, reading: Reading) -> Provision:
+    return replace(provision, period=period(value, reading.zone))
 
 
-def _data_period(provision: Provision, value: object, zone: tzinfo) -> Provision:
-    return replace(provision, data_period=period(value, zone))
+def _data_period(provision: Provision, value: object, reading: Reading) -> Provision:
+    return replace(provision, data_period=period(value, reading.zone))
 
 
-_READERS: Mapping[str, Callable[[Provision, object, tzinfo], Provision]] = {
+def _extension(provision: Provision, value: object, reading: Reading) -> Provision:
+    found = read_obligations(value)
+    if provision.effect is not Effect.PERMIT:
+        raise Unreadable(Reason.OBLIGED_DENIAL)
+    return replace(provision, obligations=found)
+
+
+_READERS: Mapping[str, Callable[[Provision, object, Reading], Provision]] = {
     "actor": _actor,
     "purpose": _purpose,
     "action": _action,
@@ -191,4 +227,5 @@ _READERS: Mapping[str, Callable[[Provision, object, tzinfo], Provision]] = {
     "securityLabel": _security_label,
     "period": _period,
     "dataPeriod": _data_period,
+    "extension": _extension,
 }

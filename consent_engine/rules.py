@@ -4,50 +4,36 @@ What the request and the instant settle (actor, purpose, action, period) is sett
 (class, code, labels, data, dates) stays in the predicates.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple, TypeAlias, cast
 
 from consent_engine.consent import Consent
-from consent_engine.dates import Span, microseconds
-from consent_engine.labels import label_condition
-from consent_engine.predicate import (
-    EVERYTHING,
-    NOTHING,
-    AnyOf,
-    Attribute,
-    Predicate,
-    all_of,
-    during,
-    either,
-    negate,
-)
+from consent_engine.dates import FIRST_INSTANT, LAST_INSTANT, Span
+from consent_engine.matching import AccessRequest, asks, bears_on, doubtful
+from consent_engine.obligations import Obligation
+from consent_engine.predicate import EVERYTHING, NOTHING, Attribute, Predicate, all_of, any_of, either, negate
 from consent_engine.provision import Provision
-from consent_engine.vocabulary import ACTIONS_COVERING, PURPOSES, Effect, purposes_covering
+from consent_engine.proxies import Mandate
+from consent_engine.reasons import Reason
+from consent_engine.vocabulary import Effect, Mode, purposes_covering
 
-
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
-    """Who asks, what for.
-
-    actors: "Type/id" of everything that the requester is: practitioner, institution, department, app, group.
-    purpose: an ActReason code; action: a consentaction code; delegate: whether the requester acts for another.
-    """
-
-    actors: frozenset[str]
-    purpose: str
-    action: str = "access"
-    delegate: bool = False
+__all__ = ["AccessRequest", "Compiled", "Rule", "combined", "forbids", "obligations", "permits", "rules_for"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A provision that bears on the request. `when` joins its own data conditions with those of all its ancestors."""
+    """A provision that bears on the request. `when` joins its own data conditions with those of all its ancestors.
+
+    obligations: what is to be done to the records for which it holds.
+    """
 
     path: str
     depth: int
     effect: Effect
     when: Predicate
+    obligations: frozenset[Obligation] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +42,26 @@ class Compiled:
 
     ignored: why it takes no part; flaw: why it is unusable, so that it forbids everything.
     until: the next instant at which this may change by itself; None = never.
+    signed: the time that the dateTime of the Consent covers; None = not known.
     """
 
     consent: str
     version: str
-    ignored: str | None = None
-    flaw: str | None = None
+    ignored: Reason | None = None
+    flaw: Reason | None = None
     rules: tuple[Rule, ...] = ()
     until: datetime | None = None
+    signed: Span | None = None
+
+    def counts_from(self, effect: Effect) -> datetime:
+        """Return the instant from which a statement of this effect counts, where the newest wins.
+
+        What is not known is to the advantage of denials: a permit counts from the first instant of a dateTime, without
+        one as the oldest; a denial from the last, without one as the newest.
+        """
+        if self.signed is None:
+            return FIRST_INSTANT if effect is Effect.PERMIT else LAST_INSTANT
+        return self.signed.first if effect is Effect.PERMIT else self.signed.last
 
 
 def rules_for(consent: Consent, request: AccessRequest, at: datetime) -> Compiled:
@@ -73,15 +71,20 @@ def rules_for(consent: Consent, request: AccessRequest, at: datetime) -> Compile
     """
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    compiled = Compiled(consent.id, consent.version)
+    compiled = Compiled(consent.id, consent.version, signed=consent.signed)
     if consent.ignored:
         return replace(compiled, ignored=consent.ignored)
     if consent.research and "HRESCH" not in purposes_covering(request.purpose):
-        return replace(compiled, ignored="scope is research, the purpose is not")
+        return replace(compiled, ignored=Reason.RESEARCH)
+    compiled = replace(compiled, until=_next_change(consent, at))
+    mandate = consent.proxies.mandate(at) if consent.proxies else Mandate.VALID
+    if mandate is Mandate.LAPSED:
+        return replace(compiled, ignored=Reason.LAPSED)
     if consent.flaw or consent.root is None:
         return replace(compiled, flaw=consent.flaw)
-    rules = tuple(rule for rule in _rules((consent.root,), consent, request, at) if rule.when != NOTHING)
-    return replace(compiled, rules=rules, until=_next_change(consent, at))
+    asked = _Asked(request, at, consent.authority, may_permit=mandate is Mandate.VALID)
+    rules = tuple(rule for rule in _rules((consent.root,), asked) if rule.when != NOTHING)
+    return replace(compiled, rules=rules)
 
 
 def permits(compiled: Compiled) -> Predicate:
@@ -101,14 +104,54 @@ def forbids(compiled: Compiled) -> Predicate:
     return EVERYTHING if compiled.flaw else forbidden
 
 
-def combined(compiled: Iterable[Compiled]) -> tuple[Predicate, Predicate]:
-    """Return which records all Consents of one person permit, and which they forbid; deny overrides (D5).
+Said: TypeAlias = tuple[Predicate, Predicate]
+
+
+def combined(compiled: Iterable[Compiled], mode: Mode = Mode.DENY_OVERRIDES) -> Said:
+    """Return which records all Consents of one person permit, and which they forbid (D5).
 
     The first never holds where the second does. Where neither holds, nothing was said.
+    decision.decide says the same of one record, with its grounds.
     """
     taking_part = [each for each in compiled if not each.ignored]
-    forbidden = either(*(forbids(each) for each in taking_part))
-    return all_of(either(*(permits(each) for each in taking_part)), negate(forbidden)), forbidden
+    unusable = either(*(forbids(each) for each in taking_part if each.flaw))
+    permitted, forbidden = _JOINED[mode]([each for each in taking_part if not each.flaw])
+    return all_of(permitted, negate(unusable)), either(forbidden, unusable)
+
+
+def obligations(compiled: Iterable[Compiled]) -> Mapping[Obligation, Predicate]:
+    """Return for which records each obligation is due: all for which a permit holds that has it (D18).
+
+    It is due whichever provision and whichever Consent decides: no other permit lifts it.
+    """
+    due: dict[Obligation, list[Predicate]] = {}
+    for rule in (rule for each in compiled for rule in each.rules):
+        for obligation in rule.obligations:
+            due.setdefault(obligation, []).append(rule.when)
+    return {obligation: either(*found) for obligation, found in due.items()}
+
+
+def _deny_overrides(usable: list[Compiled]) -> Said:
+    forbidden = either(*map(forbids, usable))
+    return all_of(either(*map(permits, usable)), negate(forbidden)), forbidden
+
+
+def _newest_wins(usable: list[Compiled]) -> Said:
+    """Every statement holds where no newer one says the opposite, nor, of a permit, one of the same instant."""
+    statements = [(each.counts_from(Effect.PERMIT), False, permits(each)) for each in usable]
+    statements += [(each.counts_from(Effect.DENY), True, forbids(each)) for each in usable]
+    permitted = forbidden = newer_permits = newer_denials = cast(Predicate, NOTHING)
+    for _, denies, when in sorted(statements, key=lambda each: each[:2], reverse=True):
+        if denies:
+            forbidden = either(forbidden, all_of(when, negate(newer_permits)))
+            newer_denials = either(newer_denials, when)
+        else:
+            permitted = either(permitted, all_of(when, negate(newer_denials)))
+            newer_permits = either(newer_permits, when)
+    return permitted, forbidden
+
+
+_JOINED = {Mode.DENY_OVERRIDES: _deny_overrides, Mode.NEWEST_WINS: _newest_wins}
 
 
 def _deepest(compiled: Compiled) -> int:
@@ -123,65 +166,39 @@ def _unless(compiled: Compiled, depth: int) -> Predicate:
     return negate(_when(compiled, depth, Effect.DENY))
 
 
-def _rules(path: tuple[Provision, ...], consent: Consent, request: AccessRequest, at: datetime) -> Iterator[Rule]:
+class _Asked(NamedTuple):
+    """What a Consent is compiled for. may_permit: whether it was surely given by somebody who may give it (D1)."""
+
+    request: AccessRequest
+    at: datetime
+    authority: str | None
+    may_permit: bool
+
+
+def _rules(path: tuple[Provision, ...], asked: _Asked) -> Iterator[Rule]:
     """Yield the rules of the last provision of the path and of what is nested in it."""
     provision = path[-1]
-    if not _bears_on(provision, request, at):
+    if not bears_on(provision, asked.request, asked.at):
         return
-    if provision.effect is Effect.DENY or (provision.effect and not any(_doubtful(each, request) for each in path)):
-        when = all_of(*(_asks(each, provision.effect, request) for each in path))
-        if consent.authority is not None and provision.effect is Effect.PERMIT:
-            when = all_of(when, AnyOf(Attribute.CUSTODIAN, frozenset({consent.authority})))
-        yield Rule(provision.path, provision.depth, provision.effect, when)
+    if provision.effect is Effect.DENY:
+        yield _rule(path, provision.effect, asked.request)
+    elif provision.effect and asked.may_permit and not any(doubtful(each, asked.request) for each in path):
+        rule = _rule(path, provision.effect, asked.request)
+        own = EVERYTHING if asked.authority is None else any_of(Attribute.CUSTODIAN, {asked.authority})
+        yield replace(rule, when=all_of(rule.when, own))
     for nested in provision.nested:
-        yield from _rules((*path, nested), consent, request, at)
+        yield from _rules((*path, nested), asked)
 
 
-def _bears_on(provision: Provision, request: AccessRequest, at: datetime) -> bool:
-    """Whether actor, purpose, action and period match; what is in doubt is taken to match (see _doubtful)."""
-    return (
-        (provision.recipients is None or not provision.recipients.isdisjoint(request.actors))
-        and (provision.period is None or provision.period.covers(at))
-        and (
-            provision.purposes is None
-            or request.purpose not in PURPOSES
-            or not provision.purposes.isdisjoint(purposes_covering(request.purpose))
-        )
-        and (
-            provision.actions is None
-            or request.action not in ACTIONS_COVERING
-            or not provision.actions.isdisjoint(ACTIONS_COVERING[request.action])
-        )
-    )
-
-
-def _doubtful(provision: Provision, request: AccessRequest) -> bool:
-    """Whether it is unknown if the provision matches: nothing at or below it permits then, what denies holds (D3)."""
-    return (
-        bool(provision.unreadable)
-        or (provision.purposes is not None and request.purpose not in PURPOSES)
-        or (provision.actions is not None and request.action not in ACTIONS_COVERING)
-    )
-
-
-def _asks(provision: Provision, effect: Effect, request: AccessRequest) -> Predicate:
-    """What the provision asks of a record, in its own direction; without one, in that of the rule it is part of."""
-    direction = provision.effect or effect
-    conditions = [provision.condition]
-    if provision.labels is not None:
-        conditions.append(label_condition(provision.labels, direction, delegate=request.delegate))
-    if provision.data_period is not None:
-        conditions.append(_data_from(provision.data_period, wholly=direction is Effect.PERMIT))
-    return all_of(*conditions)
-
-
-def _data_from(period: Span, *, wholly: bool) -> Predicate:
-    start = None if period.start is None else microseconds(period.start)
-    end = None if period.end is None else microseconds(period.end - timedelta(microseconds=1))
-    return during(start, end, wholly=wholly)
+def _rule(path: tuple[Provision, ...], effect: Effect, request: AccessRequest) -> Rule:
+    provision = path[-1]
+    when = all_of(*(asks(each, effect, request) for each in path))
+    return Rule(provision.path, provision.depth, effect, when, provision.obligations)
 
 
 def _next_change(consent: Consent, at: datetime) -> datetime | None:
-    periods = [provision.period for provision in consent.provisions() if provision.period]
-    instants = [side for period in periods for side in (period.start, period.end) if side is not None and side > at]
+    spans = [provision.period for provision in consent.provisions() if provision.period]
+    if consent.proxies:
+        spans += [*consent.proxies.surely, *consent.proxies.perhaps]
+    instants = [side for each in spans for side in (each.start, each.end) if side is not None and side > at]
     return min(instants, default=None)

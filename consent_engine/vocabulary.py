@@ -18,6 +18,13 @@ class Effect(StrEnum):
         return Effect.DENY if self is Effect.PERMIT else Effect.PERMIT
 
 
+class Mode(StrEnum):
+    """How several Consents of a person are joined (D5); a setting of the deployment."""
+
+    DENY_OVERRIDES = "deny-overrides"
+    NEWEST_WINS = "newest-wins"
+
+
 class LabelKind(StrEnum):
     """What a security label says about a record, as far as access is concerned."""
 
@@ -25,6 +32,9 @@ class LabelKind(StrEnum):
     SENSITIVITY = "sensitivity"
     NEITHER = "neither"
 
+
+FACADE = "https://fhir-facade.example.org/fhir"  # the base of our own definitions
+OBLIGATION = FACADE + "/StructureDefinition/consent-obligation"
 
 _V3 = "http://terminology.hl7.org/CodeSystem/v3-"
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
@@ -34,7 +44,8 @@ ACT_CODE = _V3 + "ActCode"
 CONFIDENTIALITY = _V3 + "Confidentiality"
 OBSERVATION_VALUE = _V3 + "ObservationValue"
 PARTICIPATION_TYPE = _V3 + "ParticipationType"
-ROLE_SYSTEMS = frozenset({_V3 + "RoleCode", _V3 + "RoleClass", _TERMINOLOGY + "extra-security-role-type"})
+ROLE_CODE = _V3 + "RoleCode"
+ROLE_SYSTEMS = frozenset({ROLE_CODE, _V3 + "RoleClass", _TERMINOLOGY + "extra-security-role-type"})
 RECIPIENT_ROLES = frozenset({"PROV", "GRANTEE", "DELEGATEE"})  # meant as recipients whatever system they come from
 CONSENT_SCOPE = _TERMINOLOGY + "consentscope"
 CONSENT_ACTION = _TERMINOLOGY + "consentaction"
@@ -49,6 +60,9 @@ DIRECTIVES = {
     "OPTOUT": Effect.DENY,
     "OPTOUTE": Effect.DENY,  # with exceptions: the provisions
 }
+
+# RoleCode: who so speaks for a patient does it by a power that coming of age does not end.
+LASTING_POWERS = frozenset({"DPOWATT", "GUARD", "HPOWATT", "POWATT", "SPOWATT"})
 
 CONFIDENTIALITY_ORDER = ("U", "L", "M", "N", "R", "V")
 

@@ -19,13 +19,23 @@ from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from consent_engine.vocabulary import Mode
 from fhir_server import logs
 from fhir_server.audit.log import AuditLog
-from fhir_server.auth.bearer import Bearer
+from fhir_server.auth.accounts import wiring as accounts
+from fhir_server.auth.accounts.reception import Reception
+from fhir_server.auth.bearer import Bearer, Issuer
 from fhir_server.auth.gate import Gatekeeper
+from fhir_server.auth.memberships import Memberships
 from fhir_server.auth.policy import Policy
+from fhir_server.auth.server import authority as authorization
+from fhir_server.auth.server import endpoints
+from fhir_server.auth.server.authority import Authority
+from fhir_server.auth.server.cors import Cors
+from fhir_server.auth.server.revocation import Revocations
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
 from fhir_server.crypto.tokens import Tokens
@@ -34,6 +44,7 @@ from fhir_server.http import plain
 from fhir_server.http.fhir import FhirEndpoint
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.terminology import Terminology
+from fhir_server.labelling.manifest import labeller
 from fhir_server.reindexing.building import Building
 from fhir_server.reindexing.definitions import Definitions, Filing
 from fhir_server.search.matches import Matches
@@ -44,9 +55,11 @@ from fhir_server.store.collections import Collections
 from fhir_server.store.commit import Committer
 from fhir_server.store.conditions import Conditions
 from fhir_server.store.consents import Consents, Trust
+from fhir_server.store.facts import Facts
 from fhir_server.store.history import History
 from fhir_server.store.installation import claim
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.past_consents import Past
 from fhir_server.store.persons import Persons
 from fhir_server.store.resources import Resources
 from fhir_server.store.shadow import Shadows
@@ -77,6 +90,17 @@ class Parts:
         """The services under the definitions that are in force, as far as this process knows."""
         return self.definitions.services
 
+    def authority(self, settings: Settings, keyring: Keyring) -> Authority:
+        """Return the authorization server."""
+        use = self.services
+        return authorization.opened(
+            settings, keyring, self.database, audit=use.audit, committer=use.committer, at=lambda: self.services.now()
+        )
+
+    def reception(self, settings: Settings, keyring: Keyring, authority: Authority) -> Reception:
+        """Return what the pages of sign-in and approval work with."""
+        return accounts.opened(settings, keyring, self.database, self.services, authority)
+
     async def ready(self, *, any_layout: bool = False) -> None:
         """Make what the store needs before the first request. Raises WrongInstallation.
 
@@ -85,6 +109,8 @@ class Parts:
         zone = str(self.services.zone)
         await claim(self.database, keyring=self.fingerprint, zone=zone, any_layout=any_layout)
         await self.collections.ensure("AuditEvent", "Consent", "Patient")
+        await authorization.ensure(self.database)
+        await accounts.ensure(self.database)
         await self.definitions.renew()
 
 
@@ -94,9 +120,10 @@ def keyring_of(settings: Settings) -> Keyring:
     return Keyring.open(settings.data / "keyring.json")
 
 
-def bearer_of(keyring: Keyring) -> Bearer:
-    """Return the issuer and verifier of an installation's tokens."""
-    return Bearer(ECKey.import_key(keyring.signing_pem.decode()), issuer=f"{ISSUER}/{keyring.fingerprint}")
+def bearer_of(keyring: Keyring, server: Issuer | None = None) -> Bearer:
+    """Return the issuer and verifier of an installation's tokens. server: whose tokens it verifies beside its own."""
+    key = ECKey.import_key(keyring.signing_pem.decode())
+    return Bearer(key, issuer=f"{ISSUER}/{keyring.fingerprint}", server=server)
 
 
 class _Wiring:
@@ -119,6 +146,7 @@ class _Wiring:
         self._index, self._labels = self._tokens.of("index"), self._tokens.of("label")
         self._zone = ZoneInfo(settings.zone)
         self._registry = registry()
+        self._labeller = labeller(self._registry, settings.label_folders)
         # Whatever the URI says: a secondary may not know yet of a revocation that was acknowledged.
         self.database = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
         self.committer = Committer(client, self.database)
@@ -126,6 +154,7 @@ class _Wiring:
         self.collections = Collections(self.database, self._registry)
         self._resources = Resources(self.database, self.keys, strictest_label=settings.strictest_label)
         self._persons = Persons(self.database, self._tokens.of("person"))
+        self._revocations = Revocations(self.database)
         self._trust = Trust(settings.trusted_consent_authorities, self._zone)
 
     def filing(self, of: Registry) -> Filing:
@@ -166,6 +195,7 @@ class _Wiring:
             gatekeeper=self._gatekeeper(),
             audit=log,
             terminology=Terminology(self._resources, self._index, base_url=self._settings.public_base),
+            past=Past(self.database, self._resources, self._trust),
             clock=self._clock,
             term=self._index,
             cursor_key=self._keyring.cursor_key,
@@ -176,20 +206,24 @@ class _Wiring:
         settings = self._settings
         return Gatekeeper(
             self._registry,
-            Consents(self.database, self._index, self._trust, self._resources.opened),
+            Consents(self.database, self._index, self._trust, Facts(self._resources), self._resources.opened),
             self._persons,
+            Memberships(self._resources, self._index, self._zone),
             policy=Policy(
                 treatment=settings.implicit_policy == "treatment",
                 reporting=settings.reporting_clients,
                 gated=self._gated,
             ),
+            mode=Mode(settings.conflict_mode),
+            revoked=self._revocations.check,
             index=self._index,
             labels=self._labels,
             clock=self._clock,
         )
 
     def _shadows(self, of: Registry, projector: Projector) -> Shadows:
-        return Shadows(of, projector, self._index, self._labels, base_url=self._settings.public_base)
+        base = self._settings.public_base
+        return Shadows(of, projector, self._index, self._labels, base_url=base, labeller=self._labeller)
 
 
 def assemble(
@@ -219,7 +253,9 @@ def assemble(
 
 def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
     """Return the ASGI app over wired parts."""
-    endpoint = FhirEndpoint(parts.services, bearer_of(keyring), base=settings.public_base, version=VERSION)
+    authority = parts.authority(settings, keyring)
+    bearer = bearer_of(keyring, authority.issuer)
+    endpoint = FhirEndpoint(parts.services, bearer, base=settings.public_base, version=VERSION)
 
     async def alive() -> bool:
         try:
@@ -241,10 +277,13 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 
     return Starlette(
         routes=[
+            *endpoints.routes(authority, bearer),
+            *accounts.routes(parts.reception(settings, keyring, authority), authority, bearer),
             Route("/fhir/{path:path}", endpoint),
             Route("/fhir", endpoint),
             *(each.route() for each in (*beside, plain.description(beside, version=VERSION))),
         ],
+        middleware=[Middleware(Cors, origins=authority.clients.origins, always=settings.cors_origins)],
         lifespan=lifespan,
     )
 

@@ -18,8 +18,12 @@ import tzlocal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+import terminology
+from fhir_server.auth.accounts.provider import Provider
+
 PREFIX = "FHIR_"
 FILE = "settings.toml"
+LABELS = Path(terminology.__file__).with_name("sensitivity")
 
 
 class SettingsError(ValueError):
@@ -99,6 +103,11 @@ class Settings(BaseSettings):
         description="What holds without a Consent. treatment: an institution's own clinicians and systems see its own "
         "records for treatment. deny: nobody sees anything.",
     )
+    conflict_mode: Literal["deny-overrides", "newest-wins"] = Field(
+        "deny-overrides",
+        description="What holds where several Consents of a patient speak of the same. deny-overrides: a denial. "
+        "newest-wins: the Consent with the newest dateTime.",
+    )
     person_search: bool = Field(
         True,
         description="Whether patient= and subject= in a search mean the person, and so also find permitted records "
@@ -108,6 +117,15 @@ class Settings(BaseSettings):
         True,
         description="Whether every version of a resource is judged by the strictest security label it ever carried. If "
         "false each version is judged by its own.",
+    )
+    labelling: bool = Field(
+        True,
+        description="Whether resources get sensitivity labels from the codes that they hold, by the value sets that come "
+        "with the server.",
+    )
+    label_value_sets: Path | None = Field(
+        None,
+        description="Folder with a manifest.json and value sets of one's own by which resources get labels as well.",
     )
     trusted_consent_authorities: Ids = Field(
         frozenset(),
@@ -138,6 +156,27 @@ class Settings(BaseSettings):
         frozenset(),
         description="References of the systems that do statutory reporting, which needs no Consent.",
     )
+    access_token_seconds: int = Field(
+        300, ge=10, le=3_600, description="Seconds that an access token of the authorization server is valid."
+    )
+    offline_access_days: int = Field(
+        90, ge=1, le=3_650, description="Days until an app with offline_access has to be approved anew."
+    )
+    online_access_hours: int = Field(
+        12, ge=1, le=720, description="Hours until an app with online_access has to be approved anew."
+    )
+    session_minutes: int = Field(
+        60, ge=1, le=1_440, description="Minutes that somebody stays signed in on the pages of this server."
+    )
+    identity_providers: tuple[Provider, ...] = Field(
+        (),
+        description="OpenID Connect providers of institutions, at which their users may sign in: a list of tables.",
+    )
+    cors_origins: References = Field(
+        frozenset(),
+        description="Origins, such as https://app.example.org, whose pages may call this server beside those of "
+        "registered apps.",
+    )
     operators: References = Field(
         frozenset(),
         description="References of the users who operate this server: they may ask for the plan and cost of a search, and "
@@ -151,10 +190,21 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def label_folders(self) -> tuple[Path, ...]:
+        """The folders with the value sets by which resources are labelled (labelling/manifest.py)."""
+        ours = (LABELS,) if self.labelling else ()
+        return (*ours, self.label_value_sets) if self.label_value_sets else ours
+
+    @property
     def public_base(self) -> str:
         """The base URL of the FHIR API without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.base_url or f"http://{host}:{self.port}/fhir"
+
+    @property
+    def origin(self) -> str:
+        """The URL above the FHIR API, without a trailing slash: of the sign-in, and the name of the token issuer."""
+        return self.public_base.removesuffix("/fhir")
 
     @classmethod
     def load(cls, data: Path | None = None, **overrides: Any) -> Settings:

@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from consent_engine.decision import Ground
+from fhir_server.audit.basis import Basis, decision
+from fhir_server.audit.security import codings
 from fhir_server.auth.requester import Requester
 from fhir_server.store.instants import instant
 
@@ -26,6 +28,10 @@ PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 SERVER = "fhir-facade"
+# Roles of entities: what was shown, changed or asked for; the Consents whose provisions decided.
+RESOURCE_ROLE, CONSENT_ROLE = "4", "12"
+# Stands for the path of a Consent that decided as a whole.
+WHOLE = "Consent"
 
 ACTIONS = {
     "create": "C",
@@ -71,7 +77,9 @@ class Happening:
 
     concerned: further institutions whose records it is about. query: the search as asked. notified: the Patients (id,
     custodian) whose records were opened by breaking the glass. withheld: it says more than the requester was told, so
-    their own institution's auditors do not see it.
+    their own institution's auditors do not see it. basis: on what the decision stood, if one was made. count: how many
+    results the requester was told of, if they are not those touched. lapsed: the Consents (id, version) that were met whose
+    giver may no longer speak for the patient.
     """
 
     interaction: str
@@ -83,6 +91,9 @@ class Happening:
     note: str | None = None
     notified: frozenset[tuple[str, str]] = frozenset()
     withheld: bool = False
+    basis: Basis | None = None
+    count: int | None = None
+    lapsed: frozenset[tuple[str, str]] = frozenset()
 
     def shares(self, own: str) -> Iterator[tuple[str, Happening]]:
         """Yield what the auditors of each institution are to know of it; own: the requester's institution.
@@ -95,20 +106,21 @@ class Happening:
         others = {each.custodian for each in self.touched if each.custodian} | self.concerned
         for other in sorted(others - {own}):
             theirs = tuple(each for each in self.touched if each.custodian == other)
-            yield other, replace(self, touched=theirs, query=None)
+            yield other, replace(self, touched=theirs, query=None, count=None)
 
 
-def audit_event(happening: Happening, requester: Requester | None, *, id: str, at: int) -> dict[str, Any]:
+def audit_event(
+    happening: Happening, requester: Requester | None, *, id: str, at: int, own: bool = True
+) -> dict[str, Any]:
     """Return the AuditEvent resource of what happened.
 
-    at: microseconds since 1970 UTC.
+    at: microseconds since 1970 UTC. own: it is for the auditors of the requester's institution.
     """
     event: dict[str, Any] = {
         "resourceType": "AuditEvent",
         "id": id,
         "meta": {"versionId": "1", "lastUpdated": instant(at)},
-        "type": REST,
-        "subtype": [{"system": INTERACTIONS, "code": happening.interaction}],
+        **codings(happening.interaction, REST, INTERACTIONS),
         "action": ACTIONS.get(happening.interaction, "E"),
         "recorded": instant(at),
         "outcome": happening.outcome.value,
@@ -119,7 +131,12 @@ def audit_event(happening: Happening, requester: Requester | None, *, id: str, a
         event["purposeOfEvent"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}]}]
     event["agent"] = list(_agents(requester))
     event["source"] = {"observer": {"display": SERVER}, "type": [_coding("security-source-type", "4")]}
-    if entities := list(_entities(happening)):
+    entities = list(_entities(happening))
+    if happening.basis and requester:
+        count = len(happening.touched) if happening.count is None else happening.count
+        shown = 0 if happening.outcome is not Outcome.DONE else count
+        entities.append(decision(happening.basis, requester, event=id, count=shown, own=own))
+    if entities:
         event["entity"] = entities
     return event
 
@@ -145,7 +162,11 @@ def _agents(requester: Requester | None) -> Iterable[dict[str, Any]]:
 
 def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
     for each in happening.touched:
-        yield {"what": {"reference": each.reference}, "type": _coding("audit-entity-type", "2"), "role": _role("4")}
+        yield {
+            "what": {"reference": each.reference},
+            "type": _coding("audit-entity-type", "2"),
+            "role": _role(RESOURCE_ROLE),
+        }
     for patient in sorted({patient for each in happening.touched for patient in each.patients}):
         yield {
             "what": {"reference": f"Patient/{patient}"},
@@ -160,8 +181,8 @@ def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
         yield {
             "what": {"reference": f"Consent/{ground.consent}/_history/{ground.version}"},
             "type": _coding("audit-entity-type", "2"),
-            "role": _role("12"),
-            "detail": [{"type": "provision", "valueString": ground.path}],
+            "role": _role(CONSENT_ROLE),
+            "detail": [{"type": "provision", "valueString": ground.path or WHOLE}],
         }
 
 

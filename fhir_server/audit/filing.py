@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.audit.basis import DECISION, SECURITY_RESOURCE
 from fhir_server.search.project import Projector
 from fhir_server.store.shadow import self_term
 
@@ -21,7 +22,9 @@ Document = dict[str, Any]
 KNOWN_KINDS = 10_000
 # The id of what a specimen names. It has the form of an id, and nothing else in an event holds it.
 SPECIMEN = "id.of.a.specimen"
-_NAMED = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?", re.ASCII)
+NAMED = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/([^/]+))?", re.ASCII)
+# What tells on what a decision stood is filed under its type and role alone, so it is of the kind of the event.
+_DECISION: Document = {"type": DECISION, "role": SECURITY_RESOURCE}
 # The elements in which events of one kind differ.
 _VARYING = frozenset({"id", "meta", "recorded", "entity"})
 
@@ -74,13 +77,18 @@ class Filing:
 
     def _taken_apart(self, event: Document, kind: Hashable) -> Iterator[tuple[_Part, str]]:
         """Yield the parts of an event, each with the id that it varies in."""
-        yield self._known(kind, {name: value for name, value in event.items() if name not in _VARYING}), ""
-        for entity in event.get("entity", ()):
-            named = _NAMED.fullmatch(entity["what"]["reference"]) if "what" in entity else None
+        entities = event.get("entity", ())
+        decided = any(each["type"] is DECISION for each in entities)
+        specimen = {name: value for name, value in event.items() if name not in _VARYING}
+        yield self._known((kind, decided), specimen | ({"entity": [_DECISION]} if decided else {})), ""
+        for entity in entities:
+            if entity["type"] is DECISION:
+                continue
+            named = NAMED.fullmatch(entity["what"]["reference"]) if "what" in entity else None
             if named is None:  # the query that was asked, or what somebody asked for that cannot be an id
                 yield self._part({"resourceType": "AuditEvent", "entity": [entity]}), ""
                 continue
-            type, id = named.groups()
+            type, id, _ = named.groups()
             of = (type, entity["type"]["code"], entity["role"]["code"])
             specimen = {**entity, "what": {"reference": f"{type}/{SPECIMEN}"}}
             yield self._known(of, {"resourceType": "AuditEvent", "entity": [specimen]}), id

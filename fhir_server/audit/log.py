@@ -35,8 +35,9 @@ class AuditLog:
         There is one for the institution of the requester, and one for every other whose records it is about.
         """
         keys = await self._keys.for_writing([OWNER])
-        for institution, share in happening.shares(requester.organization if requester else SERVER):
-            event = audit_event(share, requester, id=new_id(), at=at)
+        theirs = requester.organization if requester else SERVER
+        for institution, share in happening.shares(theirs):
+            event = audit_event(share, requester, id=new_id(), at=at, own=institution == theirs)
             document = {
                 "_id": event["id"],
                 "v": 1,

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from consent_engine.consent import Consent
 from consent_engine.decision import Decision, Effect, decide
 from consent_engine.predicate import NOTHING, Attribute, Predicate, bound
-from consent_engine.rules import AccessRequest, Compiled, combined, rules_for
-from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, permission
+from consent_engine.rules import AccessRequest, Compiled, combined, obligations, rules_for
+from consent_engine.vocabulary import Mode
+from fhir_server.auth.memberships import Memberships
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, due, permission, reports
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.store.consents import ByPerson, Consents, Epochs
 from fhir_server.store.numbers import Outdated
-from fhir_server.store.permitted import Permitted, persons_of, record_of
+from fhir_server.store.permitted import Due, Permitted, persons_of, record_of
 from fhir_server.store.persons import Persons
 from fhir_server.store.shadow import personal_types
 
 Rules = Mapping[Hashable, tuple[Compiled, ...]]
+Said = tuple[Predicate, Predicate, Due]  # permitted, forbidden, obliged to
 KNOWN_RULES = 50_000
 KNOWN_REQUESTERS = 1_000
 
 # Under which plain index term a consent's value is filed in `c` (store/shadow.py).
-FILED = {Attribute.CODE: ":code|", Attribute.PROFILE: ":profile|", Attribute.AUTHOR: ":author|"}
+FILED = {
+    Attribute.CODE: ":code|",
+    Attribute.PROFILE: ":profile|",
+    Attribute.AUTHOR: ":author|",
+    Attribute.REFERS: ":refers|",
+}
+
+Revoked = Callable[[Requester, Epochs], Awaitable[None]]  # raises Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,21 @@ class Standing:
         return self.until is None or now < self.until
 
 
+class _Heard(NamedTuple):
+    """What the Consents of one person say to one request, from `since` on and before `until`."""
+
+    consents: tuple[Consent, ...]
+    since: datetime
+    until: datetime | None
+    rules: tuple[Compiled, ...]
+    said: Said
+
+    def holds(self, consents: tuple[Consent, ...], now: datetime) -> bool:
+        """Return whether it is still so. consents: the same versions, which may be read under other facts."""
+        same = all(one is other for one, other in zip(self.consents, consents, strict=True))
+        return same and self.since <= now and (self.until is None or now < self.until)
+
+
 class Gatekeeper:
     """Makes the gate of each request."""
 
@@ -56,8 +81,11 @@ class Gatekeeper:
         registry: Registry,
         consents: Consents,
         persons: Persons,
+        memberships: Memberships,
         *,
         policy: Policy,
+        mode: Mode,
+        revoked: Revoked,
         index: Tokens,
         labels: Tokens,
         clock: Callable[[], datetime],
@@ -65,13 +93,16 @@ class Gatekeeper:
         self.personal = personal_types(registry)
         self.consents = consents
         self.persons = persons
+        self.memberships = memberships
         self.policy = policy
+        self.mode = mode
+        self.revoked = revoked
         self.clock = clock
         self.definitions = 0
         self.term = index
         self._labels = labels
-        self._rules: dict[tuple[str, str, AccessRequest], tuple[datetime, Compiled]] = {}
-        self._overall: dict[AccessRequest, tuple[Epochs, Standing]] = {}
+        self._heard: dict[Hashable, _Heard] = {}
+        self._overall: dict[AccessRequest, tuple[ByPerson, Standing]] = {}
         self.silence = Standing()
 
     def under(self, definitions: int) -> Gatekeeper:
@@ -82,48 +113,53 @@ class Gatekeeper:
 
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
-        return RequestGate(self, requester, letter, _request(requester, action), _Basis(self, requester))
+        return RequestGate(self, requester, letter, action, _Basis(self, requester))
 
     def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
         """Return what these persons' Consents say to a request now."""
         if not any(by_person.values()):
             return self.silence
-        rules = {
-            person: tuple(self._compiled(each, request, now) for each in by_person[person]) for person in by_person
-        }
-        said: dict[tuple[Predicate, Predicate], set[Hashable]] = {}
-        for person, compiled in rules.items():
-            said.setdefault(combined(compiled), set()).add(person)
+        heard = {person: self._heard_of(consents, request, now) for person, consents in by_person.items()}
+        said: dict[Said, set[Hashable]] = {}
+        for person, each in heard.items():
+            said.setdefault(each.said, set()).add(person)
         groups = tuple(
-            Group(frozenset(persons), permit, forbid)
-            for (permit, forbid), persons in said.items()
-            if permit != NOTHING or forbid != NOTHING
+            Group(frozenset(persons), permit, forbid, obliged)
+            for (permit, forbid, obliged), persons in said.items()
+            if permit != NOTHING or forbid != NOTHING or obliged
         )
-        ends = [each.until for compiled in rules.values() for each in compiled if each.until]
-        return Standing(min(ends, default=None), groups, rules)
+        ends = [each.until for each in heard.values() if each.until]
+        return Standing(min(ends, default=None), groups, {person: each.rules for person, each in heard.items()})
 
     async def overall(self, request: AccessRequest, epochs: Epochs, now: datetime) -> Standing:
         """Return what all Consents of the store say to a request; made anew only after a Consent or the time changed it."""
+        by_person = await self.consents.bearing_on(request.actors, epochs)
         known = self._overall.get(request)
-        if known and known[0] == epochs and known[1].holds_at(now):
+        if known and known[0] is by_person and known[1].holds_at(now):
             return known[1]
-        found = self.standing(await self.consents.bearing_on(request.actors, epochs), request, now)
+        found = self.standing(by_person, request, now)
         if len(self._overall) > KNOWN_REQUESTERS:
             self._overall.clear()
-        self._overall[request] = (epochs, found)
+        self._overall[request] = (by_person, found)
+        return found
+
+    def _heard_of(self, consents: tuple[Consent, ...], request: AccessRequest, now: datetime) -> _Heard:
+        """Return what the Consents of one person say to a request now; worked out once for the same Consents."""
+        key = (tuple((each.id, each.version) for each in consents), request)
+        known = self._heard.get(key)
+        if known and known.holds(consents, now):
+            return known
+        rules = tuple(self._compiled(each, request, now) for each in consents)
+        said = (*combined(rules, self.mode), tuple(obligations(rules).items()))
+        until = min((each.until for each in rules if each.until), default=None)
+        if len(self._heard) > KNOWN_RULES:
+            self._heard.clear()
+        found = self._heard[key] = _Heard(consents, now, until, rules, said)
         return found
 
     def _compiled(self, consent: Consent, request: AccessRequest, now: datetime) -> Compiled:
-        key = (consent.id, consent.version, request)
-        known = self._rules.get(key)
-        if known and known[0] <= now and (known[1].until is None or now < known[1].until):
-            return known[1]
         plain = rules_for(consent, request, now)
-        keyed = replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self._key)) for rule in plain.rules))
-        if len(self._rules) > KNOWN_RULES:
-            self._rules.clear()
-        self._rules[key] = (now, keyed)
-        return keyed
+        return replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self._key)) for rule in plain.rules))
 
     def _key(self, attribute: Attribute, value: Hashable) -> Hashable:
         if attribute is Attribute.LABEL:
@@ -132,9 +168,9 @@ class Gatekeeper:
 
 
 @lru_cache(KNOWN_REQUESTERS)
-def _request(requester: Requester, action: str) -> AccessRequest:
+def _request(requester: Requester, memberships: frozenset[str], action: str) -> AccessRequest:
     return AccessRequest(
-        actors=requester.actors,
+        actors=requester.actors | memberships,
         purpose=requester.purpose,
         action=action,
         delegate=requester.role is Role.RELATED_PERSON,
@@ -142,7 +178,7 @@ def _request(requester: Requester, action: str) -> AccessRequest:
 
 
 class _Basis:
-    """What all decisions of one request rest on, read once: the epochs, and the persons whom its token names."""
+    """What all decisions of one request rest on, read once: the epochs, the persons whom its token names, memberships."""
 
     def __init__(self, keeper: Gatekeeper, requester: Requester) -> None:
         self._keeper = keeper
@@ -150,6 +186,7 @@ class _Basis:
         self.now = keeper.clock()
         self.own: frozenset[Hashable] = frozenset()
         self.context: frozenset[Hashable] = frozenset()
+        self.memberships: frozenset[str] = frozenset()
         self._begun: asyncio.Future[Epochs | None] | None = None
         self._persons: asyncio.Future[dict[str, int]] | None = None
         self._epochs: Epochs | None = None
@@ -164,7 +201,11 @@ class _Basis:
                 self._persons.add_done_callback(_seen)
 
     async def epochs(self) -> Epochs:
-        """Return the epochs. Raises Outdated if the definitions that the request is read under have changed."""
+        """Return the epochs.
+
+        Raises Outdated if the definitions that the request is read under have changed, Unauthenticated if its token was
+        revoked.
+        """
         if self._epochs is None:
             self.begin()
             read = await self._keeper.consents.epochs(self._begun)
@@ -174,6 +215,8 @@ class _Basis:
                 self.context = _key_of(self._requester.patient, keys)
             if read.definitions != self._keeper.definitions:
                 raise Outdated
+            await self._keeper.revoked(self._requester, read)
+            self.memberships = await self._keeper.memberships.of(self._requester, read.memberships, self.now)
             self._epochs = read
         return self._epochs
 
@@ -191,13 +234,11 @@ def _key_of(patient: str | None, keys: Mapping[str, int]) -> frozenset[Hashable]
 class RequestGate:
     """The gate of one request for one SMART permission: answers from what stands under the basis of the request."""
 
-    def __init__(
-        self, keeper: Gatekeeper, requester: Requester, letter: str, request: AccessRequest, basis: _Basis
-    ) -> None:
+    def __init__(self, keeper: Gatekeeper, requester: Requester, letter: str, action: str, basis: _Basis) -> None:
         self._keeper = keeper
         self._requester = requester
         self._letter = letter
-        self._request = request
+        self._action = action
         self._basis = basis
         self.now = basis.now
         self._heard: list[Rules] = []
@@ -207,18 +248,26 @@ class RequestGate:
         """Return the gate of the same request for a SMART permission; what both rest on is read once."""
         if letter == self._letter:
             return self
-        return RequestGate(self._keeper, self._requester, letter, self._request, self._basis)
+        return RequestGate(self._keeper, self._requester, letter, self._action, self._basis)
 
     def acting(self, action: str) -> RequestGate:
         """Return the gate of the same request for another action of the Consents, on the same basis."""
-        return RequestGate(
-            self._keeper, self._requester, self._letter, replace(self._request, action=action), self._basis
-        )
+        return RequestGate(self._keeper, self._requester, self._letter, action, self._basis)
 
     def begin(self) -> None:
         """Start to read what every decision of this request needs, while something else is being fetched."""
         if self._keeper.policy.gated:
             self._basis.begin()
+
+    async def stands(self) -> None:
+        """Return if the token of the request stands. Raises Unauthenticated if it was revoked."""
+        if self._keeper.policy.gated:
+            await self._basis.epochs()
+
+    @property
+    def memberships(self) -> frozenset[str]:
+        """To whom the requester belongs beyond what the token says; known once something was asked."""
+        return self._basis.memberships
 
     async def among(self, persons: Iterable[Hashable]) -> Permitted:
         """Return what may be seen of records that belong to no persons but these."""
@@ -226,14 +275,15 @@ class RequestGate:
             return self._permitted(self._keeper.silence)
         epochs = await self._basis.epochs()
         by_person = await self._keeper.consents.of_persons(persons, epochs)
-        return self._permitted(self._hear(self._keeper.standing(by_person, self._request, self.now)))
+        return self._permitted(self._hear(self._keeper.standing(by_person, self._asked, self.now)))
 
     async def overall(self) -> Permitted:
         """Return what may be seen of all records."""
         if self._permitted_overall is None:
             standing = self._keeper.silence
             if self._keeper.policy.gated:
-                standing = self._hear(await self._keeper.overall(self._request, await self._basis.epochs(), self.now))
+                epochs = await self._basis.epochs()
+                standing = self._hear(await self._keeper.overall(self._asked, epochs, self.now))
             self._permitted_overall = self._permitted(standing)
         return self._permitted_overall
 
@@ -242,7 +292,7 @@ class RequestGate:
         if not self._heard or type in DIRECTORY:
             return None
         found = [each for person in persons_of(document) for each in self._rules_of(person)]
-        return decide(found, record_of(type, document)) if found else None
+        return decide(found, record_of(type, document), self._keeper.mode) if found else None
 
     @property
     def breaks_glass(self) -> bool:
@@ -280,8 +330,20 @@ class RequestGate:
         if known is None:
             if len(standing.permitted) > KNOWN_REQUESTERS:
                 standing.permitted.clear()
-            known = standing.permitted[key] = Permitted(self._on(standing.groups))
+            known = standing.permitted[key] = Permitted(self._on(standing.groups), self._due(standing.groups))
         return known
+
+    @property
+    def _asked(self) -> AccessRequest:
+        """What the Consents are asked; only to be had after the epochs were read."""
+        return _request(self._requester, self._basis.memberships, self._action)
+
+    def _due(self, groups: tuple[Group, ...]) -> Callable[[str], Due]:
+        """Return the function from a resource type to the obligations that bind the requester."""
+        obliged, own = tuple(group for group in groups if group.due), self._basis.own
+        if not obliged or reports(self._requester, self._keeper.policy):  # what the law has reported, it has whole
+            return lambda type: ()
+        return lambda type: due(obliged, type, own)
 
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from consent_engine.obligations import Obligation
 from consent_engine.predicate import (
     EVERYTHING,
     NOTHING,
@@ -31,6 +32,7 @@ from consent_engine.predicate import (
 from consent_engine.vocabulary import purposes_covering
 from fhir_server.auth.requester import INSTITUTIONAL, Requester, Role
 from fhir_server.auth.scopes import Reach, Way
+from fhir_server.store.permitted import Due
 
 # Types that are about institutions, staff, products and definitions, never about a patient: every user may see them.
 # A type outside this list and outside the Patient compartment is seen by its own institution alone.
@@ -63,7 +65,7 @@ DIRECTORY = frozenset(
 )
 
 # Copies of many records in one. What a patient denies may stand in it, and what they permit of some records, or of one
-# institution's, does not open the others: any denial hides it, and no permission opens it.
+# institution's, does not open the others: any denial hides it, an obligation too, and no permission opens it.
 COLLECTIONS = frozenset({"Bundle"})
 
 # Stands for the institutions that an event of nobody known concerns: all of them. No Organization can have this id.
@@ -80,11 +82,12 @@ CONTEXTS = {
 
 
 class Group(NamedTuple):
-    """Persons whose Consents say the same of this requester."""
+    """Persons whose Consents say the same of this requester. due: what is to be done to which of their records."""
 
     persons: frozenset[Hashable]
     permit: Predicate
     forbid: Predicate
+    due: Due = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,27 @@ def _along(way: Way, type: str, context: frozenset[Hashable], term: Callable[[st
     return all_of(*found)
 
 
+def due(groups: Sequence[Group], type: str, own: frozenset[Hashable]) -> Due:
+    """Return the obligations that bind a requester who sees resources of a type, each with those for which it does.
+
+    own: person keys of the requester, who owes nothing to themself. One person's obligation binds for a record of several.
+    """
+    found: dict[Obligation, list[tuple[frozenset[Hashable], Predicate]]] = {}
+    for group in groups:
+        for obligation, when in group.due:
+            if obligation.element.partition(".")[0] == type:
+                found.setdefault(obligation, []).append((group.persons - own, negate(when)))
+    # Not of every person that it is not due: due for the sake of one at least.
+    return tuple(
+        (obligation, negate(per_person(free, EVERYTHING, EVERYTHING)))
+        for obligation, free in sorted(found.items(), key=_element)
+    )
+
+
+def _element(row: tuple[Obligation, object]) -> tuple[str, str]:
+    return row[0].element, row[0].action
+
+
 def _by_role(
     requester: Requester,
     type: str,
@@ -180,7 +204,7 @@ def _by_role(
     nobodys = of_institution if for_treatment(requester) else NOTHING
     treated = nobodys if policy.treatment else NOTHING
     if type in COLLECTIONS:
-        denied = [group.persons for group in groups if group.forbid != NOTHING]
+        denied = [group.persons for group in groups if group.forbid != NOTHING or group.due]
         groups = [Group(persons, NOTHING, EVERYTHING) for persons in denied]
     return per_person(_stated(groups, own, opened, treated), treated, nobodys)
 
@@ -194,7 +218,7 @@ def _stated(
     """
     known = frozenset(person for group in groups for person in group.persons)
     found: list[tuple[frozenset[Hashable], Predicate]] = [(own, EVERYTHING), (opened - known - own, EVERYTHING)]
-    for persons, permit, forbid in groups:
+    for persons, permit, forbid, _ in groups:
         found.append((persons - own - opened, all_of(negate(forbid), either(treated, permit))))
         found.append((persons & opened - own, negate(forbid)))
     return tuple((persons, part) for persons, part in found if persons)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
 from consent_engine.decision import Ground
+from fhir_server.audit.basis import Basis
 from fhir_server.audit.event import Happening, Touched
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.gate import Gatekeeper, RequestGate
@@ -18,6 +19,7 @@ from fhir_server.auth.scopes import Reach
 from fhir_server.definitions.registry import Registry
 from fhir_server.errors import Absent, Forbidden, Problem
 from fhir_server.fhir_json import dump
+from fhir_server.interactions.deciding import basis_of, lapsed_of
 from fhir_server.interactions.terminology import Terminology
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.search.matches import Matches
@@ -28,6 +30,7 @@ from fhir_server.store.commit import Committer
 from fhir_server.store.conditions import Conditions
 from fhir_server.store.history import History
 from fhir_server.store.instants import http_date, microseconds
+from fhir_server.store.past_consents import Past
 from fhir_server.store.resources import Document, Resources
 from fhir_server.store.writing import Writer
 
@@ -50,6 +53,7 @@ class Services:
     gatekeeper: Gatekeeper
     audit: AuditLog
     terminology: Terminology
+    past: Past
     clock: Callable[[], datetime]
     term: Callable[[str], int]
     cursor_key: bytes
@@ -73,7 +77,8 @@ class Call:
     """One request, or one entry of a batch.
 
     base: the server's base URL, without a slash at the end. if_match: the version number asked for, or None.
-    if_none_exist: the search that a conditional create is bound to, as it came.
+    if_none_exist: the search that a conditional create is bound to, as it came. remark: what the log is to say of the
+    request beside what was done.
     """
 
     requester: Requester
@@ -84,6 +89,13 @@ class Call:
     if_none_match: frozenset[str] = frozenset()
     if_modified_since: datetime | None = None
     if_none_exist: str | None = None
+    remark: str | None = None
+
+    def remarked(self, happening: Happening) -> Happening:
+        """Return what happened with what else the log is to say of this request."""
+        if self.remark is None:
+            return happening
+        return replace(happening, note=" ".join(each for each in (self.remark, happening.note) if each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,8 @@ def disclosed(
         query=query,
         note="break-glass" if opened else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
+        basis=basis_of(gate, type),
+        lapsed=lapsed_of(gate),
     )
 
 
@@ -176,7 +190,14 @@ def joined(interaction: str, parts: Iterable[Happening], *, query: str | None = 
         query=query,
         note=next((part.note for part in found if part.note), None),
         notified=frozenset(each for part in found for each in part.notified),
+        basis=_together([part.basis for part in found if part.basis]),
+        lapsed=frozenset(each for part in found for each in part.lapsed),
     )
+
+
+def _together(found: Sequence[Basis]) -> Basis | None:
+    """Return on what the parts of one answer stood, which is the same but for the predicates of their types."""
+    return replace(found[0], predicates=tuple(each for one in found for each in one.predicates)) if found else None
 
 
 def touched(type: str, document: Document, grounds: frozenset[Ground] = frozenset()) -> Touched:
@@ -185,6 +206,13 @@ def touched(type: str, document: Document, grounds: frozenset[Ground] = frozense
     # What a log says of a log is nobody else's business.
     custodian = None if type == "AuditEvent" else document["org"]
     return Touched(reference, custodian, tuple(document.get("pr", ())), grounds)
+
+
+def decided(happening: Happening, gate: RequestGate, types: Sequence[str]) -> Happening:
+    """Return what is to be recorded of an answer about types in which perhaps nothing was found."""
+    if happening.basis:
+        return happening
+    return replace(happening, basis=basis_of(gate, *(types if len(types) == 1 else ())), lapsed=lapsed_of(gate))
 
 
 def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str], query: str) -> Happening:
@@ -197,4 +225,5 @@ def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str]
         query=query,
         note="break-glass" if opened else None,
         notified=frozenset((patient, custodian) for custodian in concerned if opened),
+        count=total,
     )

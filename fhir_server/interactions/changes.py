@@ -22,6 +22,8 @@ from fhir_server.errors import (
     PreconditionFailed,
 )
 from fhir_server.interactions.call import Call, Services, gate_for, serves, within_scopes
+from fhir_server.redaction.marks import is_redacted
+from fhir_server.redaction.showing import is_partial
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.ids import new_id
@@ -35,14 +37,16 @@ OURS = frozenset({"AuditEvent"})
 SUBSETTED = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED")
 
 
-async def creation(use: Services, call: Call, type: str, resource: Any, *, id: str | None = None) -> Draft:
-    """Return the draft of a new resource.
+async def creation(
+    use: Services, call: Call, type: str, resource: Any, *, id: str | None = None, redacted: bool = False
+) -> Draft:
+    """Return the draft of a new resource. redacted: it may say that it was redacted.
 
     Raises Forbidden if the requester may not write it, InvalidResource or InvalidRequest if it is not one.
     """
     may_write(use, call, type)
     within_scopes(call, type, "c")
-    checked(use, type, resource)
+    checked(use, type, resource, redacted=redacted)
     return await _owned(use, call, Draft(resource, id or new_id(), call.requester.organization))
 
 
@@ -102,7 +106,7 @@ def may_write(use: Services, call: Call, type: str) -> None:
         raise Forbidden(f"A {role} token may not write.")
 
 
-def checked(use: Services, type: str, resource: Any, id: str | None = None) -> None:
+def checked(use: Services, type: str, resource: Any, id: str | None = None, *, redacted: bool = False) -> None:
     """Raise InvalidResource or InvalidRequest unless this is a whole resource of the type, and of the id if one is named."""
     check(resource, served=use.registry.types)
     if resource["resourceType"] != type:
@@ -114,6 +118,11 @@ def checked(use: Services, type: str, resource: Any, id: str | None = None) -> N
         # R4 Search, "Summary": the tag is there so that a part of a resource cannot take the place of the whole.
         said = "The tag SUBSETTED says that this is only a part of a resource: read the whole one and change that."
         raise InvalidResource([("business-rule", f"{type}.meta.tag", said)])
+    if not redacted and is_redacted(resource):
+        said = (
+            "The label REDACTED says that this is what is shown to one reader: it cannot take the place of the whole."
+        )
+        raise InvalidResource([("business-rule", f"{type}.meta.security", said)])
 
 
 def _next(old: Document, resource: Mapping[str, Any]) -> Draft:
@@ -170,6 +179,11 @@ async def _target(use: Services, call: Call, type: str, id: str, gate: RequestGa
         permitted = await gate.acting("correct").among(persons_of(seen))
         if not permitted.admits(type, seen):
             raise Forbidden("The patient's consent does not allow changes to this record.")
+    if await is_partial(use, gate, type, seen):
+        raise Forbidden(
+            "Only a part of this record is shown to you, so you cannot change or delete it: "
+            "whoever is shown all of it can."
+        )
     return seen
 
 

@@ -26,7 +26,7 @@ from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.costs import affordable
 from fhir_server.interactions.searching.resolving import resolved
 from fhir_server.interactions.searching.wanted import Wanted, rows_of
-from fhir_server.search.ast import Clause, Or, SelfIn, transform
+from fhir_server.search.ast import Clause, Obliged, Or, SelfIn, transform
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import UNSEEN, about_results
 from fhir_server.search.values import shown
@@ -136,10 +136,10 @@ async def lost(use: Services, call: Call, type: str, id: str) -> Problem:
 def holds_on(use: Services, wanted: Wanted, resource: dict[str, Any]) -> bool:
     """Return whether a condition holds on a resource that is about to be stored (with id and meta).
 
-    Nothing that is stored refers to it yet, so no _has holds on it.
+    Nothing that is stored refers to it yet, so no _has holds on it; and nothing of it is withheld from who brings it.
     """
 
-    def unreferred(clause: Clause) -> Clause:
-        return Or(()) if isinstance(clause, SelfIn) else clause
+    def unstored(clause: Clause) -> Clause:
+        return Or(()) if isinstance(clause, SelfIn | Obliged) else clause
 
-    return wanted.type == resource["resourceType"] and use.matches(transform(wanted.clause, unreferred), resource)
+    return wanted.type == resource["resourceType"] and use.matches(transform(wanted.clause, unstored), resource)

@@ -33,7 +33,7 @@ async def _create_unless(
     guard = await conditional.guard(use, call, condition)
     match = await conditional.only(use, call, condition)
     if match is not None:
-        return written_answer(call, await existing(use, type, match), 200, KEPT)
+        return written_answer(call, await existing(use, call, type, match), 200, KEPT)
     draft = await creation(use, call, type, resource)
     (version,) = await store(use, call, "create", [draft], guards=[guard], query=condition.query, tries=1)
     return written_answer(call, version, 201)

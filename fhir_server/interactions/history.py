@@ -29,6 +29,7 @@ from fhir_server.interactions.history_query import HistoryQuery, history_query
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.query import CURSOR, begun
 from fhir_server.interactions.shaping import shape_asked, shaped
+from fhir_server.redaction.showing import shown_versions
 from fhir_server.store.history import Place, Version
 from fhir_server.store.instants import instant
 
@@ -46,7 +47,7 @@ async def vread(use: Services, call: Call, type: str, id: str, version: str, pai
         raise Absent
     if found[0].get("deleted"):
         raise Gone("The resource was deleted in this version.")
-    (body,) = await use.history.bodies([Version(type, found[0])])
+    (body,) = await shown_versions(use, gate, [Version(type, found[0])])
     await record(use, call, disclosed("vread", type, found, gate))
     return Answer(200, shaped(body or b"", shape), version_headers(found[0]))
 
@@ -134,7 +135,7 @@ async def _page(
         after = Position((at, version), type, id)
         cursor = sealed_cursor(use.cursor_key, call.requester, Cursor(place, asked.used, after))
         links.append({"relation": "next", "url": f"{call.base}/{place}?{CURSOR}={cursor}"})
-    bodies = [body and shaped(body, asked.shape) for body in await use.history.bodies(shown)]
+    bodies = [body and shaped(body, asked.shape) for body in await shown_versions(use, gate, shown)]
     by_type: dict[str, list[Any]] = {}
     for type, document in shown:
         by_type.setdefault(type, []).append(document)

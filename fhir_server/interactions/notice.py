@@ -13,17 +13,17 @@ from typing import Any
 from fhir_server.audit.event import Happening
 from fhir_server.auth.requester import Requester
 from fhir_server.interactions.call import Call, Services
+from fhir_server.interactions.keepers import CATEGORY, tell_of_lapsed
 from fhir_server.store.commit import Unit
 from fhir_server.store.instants import instant, moment
 from fhir_server.store.writing import Draft
 
 NAMESPACE = uuid.UUID("0f0e7a0b-7d0e-4b5c-9a53-9d3f4f3f9f61")
-CATEGORY = "http://terminology.hl7.org/CodeSystem/communication-category"
 PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 
 
 async def record(use: Services, call: Call, happening: Happening) -> None:
-    """Store the AuditEvent of a disclosure, and the notices that it calls for; return when both are durable."""
+    """Store the AuditEvent of a disclosure or refusal, and the notices that it calls for; return when all are durable."""
     at, unit = use.now(), Unit()
     for patient, custodian in happening.notified:
         id = str(uuid.uuid5(NAMESPACE, f"{call.requester.token}|{patient}"))
@@ -31,7 +31,9 @@ async def record(use: Services, call: Call, happening: Happening) -> None:
         stored, *_ = await use.writer.store([draft], at=at)
         for document in stored.inserts["Communication"]:
             unit.touch("Communication", {"_id": id}, {"$setOnInsert": document})
-    await use.audit.add(happening, call.requester, unit, at=at)
+    if happening.lapsed:
+        await tell_of_lapsed(use, happening.lapsed, unit, at=at)
+    await use.audit.add(call.remarked(happening), call.requester, unit, at=at)
     await use.committer.commit(unit)
 
 

@@ -14,6 +14,7 @@ from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.storing import again, store, written_answer
 from fhir_server.patching.patch import patched
+from fhir_server.redaction.showing import shown
 from fhir_server.store.resources import Document
 from fhir_server.store.writing import Draft
 
@@ -68,7 +69,7 @@ async def amended(use: Services, call: Call, type: str, id: str, body: Any) -> D
     async def made(old: Document) -> Any:
         if await use.resources.read(type, id, gate) is None:
             raise Absent
-        (stored,) = await use.resources.opened(type, [old])
+        (stored,) = await shown(use, gate, type, [old])
         await record(use, call, disclosed("read", type, [old], gate))
         return patched(parse(stored), body, use.registry)
 

@@ -12,8 +12,10 @@ from urllib.parse import urlencode
 from pymongo.errors import PyMongoError
 
 from fhir_server.audit.event import Happening, Outcome, Touched
-from fhir_server.errors import InvalidSearchValue, Problem, UnsupportedParameter
+from fhir_server.errors import InvalidSearchValue, Problem, Unauthenticated, UnsupportedParameter
 from fhir_server.interactions.call import Answer, Call, Services, outcome, refusal
+from fhir_server.interactions.deciding import basis_of, lapsed_of
+from fhir_server.interactions.notice import record
 from fhir_server.interactions.routes import Request
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.permitted import persons_of
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 Run = Callable[[Services], Awaitable[Answer]]
 T = TypeVar("T")
 TRIES = 5
+# What may be done without asking the gate for anything, which otherwise finds out that a token was revoked.
+UNGATED = frozenset({"create", "batch"})
 
 
 async def perform(use: Services, call: Call, request: Request, run: Run) -> Answer:
@@ -53,12 +57,17 @@ def failure(error: Exception, what: str) -> Answer:
 
 
 async def _answered(use: Services, call: Call, request: Request, run: Run) -> Answer:
+    async def begun(present: Services) -> Answer:
+        if request.interaction in UNGATED:
+            await present.gatekeeper.gate(call.requester, "c").stands()
+        return await run(present)
+
     try:
-        return await _under_present(use, run)
+        return await _under_present(use, begun)
     except Problem as problem:
         refused = problem
     for each in await _under_present(use, lambda present: _refused(present, call, request, refused)):
-        await use.audit.record(each, call.requester, at=use.now())
+        await record(use, call, each)
     return refusal(refused)
 
 
@@ -92,12 +101,14 @@ async def _refused(use: Services, call: Call, request: Request, problem: Problem
         return [refused]
     reference = f"{request.type}/{request.id}"
     refused = replace(refused, touched=(Touched(reference),))
-    found = await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))
-    if not found or request.type == "AuditEvent":
+    if isinstance(problem, Unauthenticated):  # nothing was decided: the token was revoked
         return [refused]
-    hidden = found[request.id]
+    hidden = (await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))).get(request.id)
     gate = use.gatekeeper.gate(call.requester, "r")
-    await gate.among(persons_of(hidden))
+    await gate.among(persons_of(hidden) if hidden else ())
+    refused = replace(refused, basis=basis_of(gate), lapsed=lapsed_of(gate))
+    if hidden is None or request.type == "AuditEvent":
+        return [refused]
     decision = gate.decision(request.type, hidden)
     grounds = decision.grounds if decision else frozenset()
     whole = replace(refused, touched=(Touched(reference, hidden["org"], tuple(hidden.get("pr", ())), grounds),))

@@ -8,6 +8,7 @@ from fhir_server.interactions.call import Answer, Call, Services, disclosed, gat
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.shaping import shape_asked, shaped
+from fhir_server.redaction.showing import shown
 from fhir_server.store.instants import moment
 from fhir_server.store.resources import Document
 
@@ -21,7 +22,7 @@ async def read(use: Services, call: Call, type: str, id: str, pairs: Pairs = ())
     gate = gate_for(use, call, type, "r")
     shape = shape_asked([type], pairs)
     document = await present(use, type, id, gate)
-    (body,) = await use.resources.opened(type, [document])
+    (body,) = await shown(use, gate, type, [document])
     await record(use, call, disclosed("read", type, [document], gate))
     headers = version_headers(document)
     if _known(call, document):

@@ -13,7 +13,7 @@ from fhir_server.auth.scopes import Reach
 from fhir_server.definitions.registry import ANY_TYPE
 from fhir_server.errors import Absent, Forbidden, UnsupportedParameter
 from fhir_server.interactions.bundles import entry, searchset, warning
-from fhir_server.interactions.call import Answer, Call, Services, counted, gate_for, joined, serves
+from fhir_server.interactions.call import Answer, Call, Services, counted, decided, gate_for, joined, serves
 from fhir_server.interactions.cursor import Pairs, Position
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.compartments import compartment_clause
@@ -137,7 +137,7 @@ async def _answer(
         happening = counted(call, gate, total, concerned, query.told)
         if query.interaction != happening.interaction:
             happening = replace(happening, interaction=query.interaction)
-        await record(use, call, happening)
+        await record(use, call, decided(happening, gate, query.types))
         return Answer(200, searchset(total, links, []))
     found = await _found(use, query, wanted, gate, after)
     if found.next:
@@ -153,7 +153,7 @@ async def _answer(
         entries.append(warning(asked.ignored))
     if query.explained:
         entries.append(await explanation(use, wanted, gate, asked.sort))
-    await record(use, call, happening)
+    await record(use, call, decided(happening, gate, query.types))
     return Answer(200, searchset(found.total, links, entries))
 
 
@@ -184,7 +184,7 @@ async def _found(
         return _Found(*await page_of_contained(use, asked, wanted[0], gate, after=after, size=size))
     gates = dict.fromkeys(query.types, gate)
     found = await page_of_types(use, wanted, gates, sort=asked.sort, after=after, size=size, total=asked.total)
-    rows = await opened_rows(use, ((row.type, row.document) for row in found.rows))
+    rows = await opened_rows(use, gate, ((row.type, row.document) for row in found.rows))
     return _Found(rows, found.total, found.next)
 
 

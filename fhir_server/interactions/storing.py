@@ -11,6 +11,8 @@ from typing import TypeVar
 from fhir_server.audit.event import Happening
 from fhir_server.errors import Conflict
 from fhir_server.interactions.call import Answer, Call, Return, Services, outcome, touched, version_headers
+from fhir_server.interactions.keepers import tell_of_written
+from fhir_server.redaction.showing import shown
 from fhir_server.reindexing.following import follow
 from fhir_server.store.conditions import Guard
 from fhir_server.store.numbers import Outdated
@@ -50,6 +52,7 @@ async def store(
     Raises Conflict if another write came first; then nothing is stored.
     """
     held = tuple(guards)
+    drafts = [use.writer.labelled(each) for each in drafts]
     # A Patient may have become known as another person meanwhile: made anew, the unit says so.
     return await again(lambda: _stored(use, call, interaction, drafts, removals, held, query), tries=tries)
 
@@ -68,10 +71,11 @@ async def _stored(
     changed = [draft for place, draft in enumerate(drafts) if place not in kept] if kept else drafts
     unit, written, tombstones = await use.writer.store(changed, removals, at=at)
     follow(use, call, drafts, removals, unit)
+    await tell_of_written(use, written, unit, at=at)
     for guard in guards:
         guard.hold(unit)
     if kept:
-        written = await _with_kept(use, drafts, kept, written)
+        written = await _with_kept(use, call, drafts, kept, written)
     gone = zip((each.type for each in removals if each.old is not None), tombstones, strict=True)
     happening = Happening(
         interaction,
@@ -79,7 +83,7 @@ async def _stored(
         touched=tuple(touched(type, each) for type, each in [*((each.type, each.document) for each in written), *gone]),
         query=query,
     )
-    await use.audit.add(happening, call.requester, unit, at=at)
+    await use.audit.add(call.remarked(happening), call.requester, unit, at=at)
     await use.committer.commit(unit)
     return written
 
@@ -94,19 +98,19 @@ def _says_the_same(use: Services, draft: Draft) -> bool:
 
 
 async def _with_kept(
-    use: Services, drafts: Sequence[Draft], kept: dict[int, Document], written: Sequence[Written]
+    use: Services, call: Call, drafts: Sequence[Draft], kept: dict[int, Document], written: Sequence[Written]
 ) -> list[Written]:
     """Return the versions in the drafts' order: those that were made, and those that stay as they are."""
     made = iter(written)
     return [
-        await existing(use, draft.type, kept[place]) if place in kept else next(made)
+        await existing(use, call, draft.type, kept[place]) if place in kept else next(made)
         for place, draft in enumerate(drafts)
     ]
 
 
-async def existing(use: Services, type: str, document: Document) -> Written:
-    """Return a version that is stored already, as if it had just been written."""
-    (body,) = await use.resources.opened(type, [document])
+async def existing(use: Services, call: Call, type: str, document: Document) -> Written:
+    """Return a version that is stored already, as if it had just been written, as the requester is shown it."""
+    (body,) = await shown(use, use.gatekeeper.gate(call.requester, "r"), type, [document])
     return Written(type, document["_id"], document["v"], document["at"], body, document)
 
 

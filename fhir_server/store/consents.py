@@ -8,21 +8,27 @@ revocation holds for every request that begins after its response, in every work
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from consent_engine.consent import Consent, bearers, read_consent
+from consent_engine.consent import Consent, bearers, read_consent, rests_on
+from consent_engine.proxies import rests_on_proxies
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.fhir_json import parse
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
+from fhir_server.store.facts import Fact, Facts
 from fhir_server.store.numbers import EPOCHS, MEMBERSHIPS, NUMBERS, REVOCATIONS
 
 BUCKETS = 16
+# The types whose resources say who belongs to whom (auth/memberships.py).
+MEMBERSHIP_TYPES = frozenset({"CareTeam", "Group", "Organization", "PractitionerRole"})
+# The types whose resources decide which Consents of their persons take part: these, and who may speak for whom.
+PROXY_TYPES = frozenset({"Consent", "Patient", "RelatedPerson"})
 ACTIVE = ":consent|active"
 BY_PATIENT = "patient"
 KNOWN_PERSONS = 50_000
@@ -44,6 +50,8 @@ class Epochs(NamedTuple):
 
 ByPerson = Mapping[Hashable, tuple[Consent, ...]]
 Opener = Callable[[str, list[dict[str, Any]]], Awaitable[list[bytes]]]
+NO_FACTS: Mapping[str, Fact] = {}
+NOTHING_KNOWN: Mapping[str, Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,15 @@ class Trust:
     authorities: frozenset[str]
     zone: tzinfo
 
-    def read(self, resource: Mapping[str, Any], *, custodian: str, by: str | None) -> Consent:
-        """Return a stored Consent as the engine reads it."""
+    def read(
+        self,
+        resource: Mapping[str, Any],
+        *,
+        custodian: str,
+        by: str | None,
+        facts: Mapping[str, Mapping[str, Any]] = NOTHING_KNOWN,
+    ) -> Consent:
+        """Return a stored Consent as the engine reads it. facts: the resources it rests on, as far as they are there."""
         trusted = by == BY_PATIENT or custodian in self.authorities
         return read_consent(
             resource,
@@ -65,7 +80,78 @@ class Trust:
             version=resource["meta"]["versionId"],
             zone=self.zone,
             authority=None if trusted else custodian,
+            facts=facts,
         )
+
+
+class Kept:
+    """A version of a Consent as it is stored, and its last reading.
+
+    needs: what its reading rests on. lasting: the part of it whose changes count the epoch of the Consent's person up.
+    """
+
+    __slots__ = ("_by", "_consent", "_custodian", "_facts", "_resource", "_trust", "lasting", "needs")
+
+    def __init__(self, resource: Mapping[str, Any], trust: Trust, *, custodian: str, by: str | None) -> None:
+        self._resource = resource
+        self._trust = trust
+        self._custodian = custodian
+        self._by = by
+        self.needs = rests_on(resource)
+        self.lasting = rests_on_proxies(resource)
+        self._facts: dict[str, Fact] = {}
+        self._consent = self._read({})
+
+    def read(self, facts: Mapping[str, Fact]) -> Consent:
+        """Return the Consent as it is to be read under these facts; they may be those of others as well."""
+        mine = {reference: facts[reference] for reference in self.needs if reference in facts}
+        if mine.keys() != self._facts.keys() or any(mine[each].version != self._facts[each].version for each in mine):
+            self._facts, self._consent = mine, self._read(mine)
+        return self._consent
+
+    @property
+    def restless(self) -> bool:
+        """Whether what it rests on may change, or come to be, without an epoch that tells of it."""
+        return self.needs != self.lasting or not self.needs <= self._facts.keys()
+
+    def _read(self, facts: Mapping[str, Fact]) -> Consent:
+        found = {reference: fact.resource for reference, fact in facts.items()}
+        return self._trust.read(self._resource, custodian=self._custodian, by=self._by, facts=found)
+
+
+Known: TypeAlias = Consent | Kept  # Kept only where each request has to look anew how it is to be read
+KnownByPerson = Mapping[Hashable, tuple[Known, ...]]
+
+
+@dataclass(slots=True)
+class _Bearing:
+    """The Consents that may bear on some actors: as found under these epochs, and as read at last.
+
+    restless: the persons whose Consents have to be read anew each time.
+    """
+
+    persons: tuple[int, ...]
+    found: KnownByPerson
+    restless: frozenset[Hashable]
+    settled: ByPerson | None = None
+
+
+def _needs(known: Iterable[Known | None]) -> frozenset[str]:
+    return frozenset().union(*(each.needs for each in known if isinstance(each, Kept)))
+
+
+def _read(known: Known, facts: Mapping[str, Fact]) -> Consent:
+    return known.read(facts) if isinstance(known, Kept) else known
+
+
+def _at_rest(known: Known, facts: Mapping[str, Fact]) -> Known:
+    """Return a Consent as it is read now, if that stands as long as the epoch of its person does."""
+    consent = _read(known, facts)
+    return known if isinstance(known, Kept) and known.restless else consent
+
+
+def _restless(found: KnownByPerson) -> frozenset[Hashable]:
+    return frozenset(person for person, known in found.items() if any(isinstance(each, Kept) for each in known))
 
 
 def bucket(person: Hashable) -> int:
@@ -79,25 +165,33 @@ def consent_terms(consent: Consent) -> list[str]:
     return [ACTIVE, *(f":bears|{actor}" for actor in found)] if found else []
 
 
-def count_up(person: Hashable, unit: Unit) -> None:
-    """Add to a unit that what is known of a person's Consents is out of date once the unit is stored."""
-    unit.touch(EPOCHS, {"_id": bucket(person)}, {"$inc": {"n": 1}})
+def count_up_all(unit: Unit, type: str, *documents: Mapping[str, Any]) -> None:
+    """Add to a unit that what is known of these documents' persons or members is out of date once the unit is stored."""
+    if type in MEMBERSHIP_TYPES:
+        unit.touch(EPOCHS, {"_id": MEMBERSHIPS}, {"$inc": {"n": 1}})
+    if type in PROXY_TYPES:
+        persons = {person for each in documents for person in each.get("pats", [each.get("pat")])} - {None}
+        for one in {bucket(person) for person in persons}:
+            unit.touch(EPOCHS, {"_id": one}, {"$inc": {"n": 1}})
 
 
 class Consents:
     """The active Consents of the store."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], index: Tokens, trust: Trust, opened: Opener) -> None:
+    def __init__(
+        self, database: AsyncDatabase[dict[str, Any]], index: Tokens, trust: Trust, facts: Facts, opened: Opener
+    ) -> None:
         self._epochs = database[EPOCHS]
         self._collection = database["Consent"]
         self._index = index
         self._trust = trust
+        self._facts = facts
         self._opened = opened
         self._now: Coalesced[str, Epochs] = Coalesced(self._fetch_epochs)
-        self._fetched: Coalesced[Hashable, tuple[Consent, ...]] = Coalesced(self._fetch_persons)
-        self._by_person: dict[Hashable, tuple[int, tuple[Consent, ...]]] = {}
-        self._by_actors: dict[frozenset[str], tuple[Epochs, ByPerson]] = {}
-        self._read: dict[tuple[str, int], Consent] = {}
+        self._fetched: Coalesced[Hashable, tuple[Known, ...]] = Coalesced(self._fetch_persons)
+        self._by_person: dict[Hashable, tuple[int, tuple[Known, ...]]] = {}
+        self._by_actors: dict[frozenset[str], _Bearing] = {}
+        self._read: dict[tuple[str, int], Known] = {}
 
     def begun(self) -> asyncio.Future[Epochs | None]:
         """Return a reading of the epochs, begun now; others may wait for the same."""
@@ -109,7 +203,7 @@ class Consents:
 
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""
-        found: dict[Hashable, tuple[Consent, ...]] = {}
+        found: dict[Hashable, tuple[Known, ...]] = {}
         missing = []
         for person in persons:
             known = self._by_person.get(person)
@@ -125,47 +219,64 @@ class Consents:
                 found[person] = fetched.get(person, ())
                 # What was fetched after the epoch was read is at least as new as the epoch says.
                 self._by_person[person] = (epochs.persons[bucket(person)], found[person])
-        return found
+        return await self._settled(found, _restless(found))
 
     async def bearing_on(self, actors: frozenset[str], epochs: Epochs) -> ByPerson:
-        """Return, by person, the active Consents that may bear on one of the actors; the others say nothing to them."""
-        known = self._by_actors.get(actors)
-        if known and known[0] == epochs:
-            return known[1]
-        terms = [self._index(f":bears|{actor}") for actor in (*sorted(actors), "*")]
-        by_person = await self._find({"ix": {"$in": terms}})
-        if len(self._by_actors) > KNOWN_ACTORS:
-            self._by_actors.clear()
-        self._by_actors[actors] = (epochs, by_person)
-        return by_person
+        """Return, by person, the active Consents that may bear on one of the actors; the others say nothing to them.
 
-    async def _find(self, filter: dict[str, Any]) -> ByPerson:
+        It is the same object for as long as nothing has changed.
+        """
+        known = self._by_actors.get(actors)
+        if not known or known.persons != epochs.persons:
+            terms = [self._index(f":bears|{actor}") for actor in (*sorted(actors), "*")]
+            found = await self._find({"ix": {"$in": terms}})
+            if len(self._by_actors) > KNOWN_ACTORS:
+                self._by_actors.clear()
+            known = self._by_actors[actors] = _Bearing(epochs.persons, found, _restless(found))
+        if known.settled is None or known.restless:
+            settled = await self._settled(known.found, known.restless)
+            if known.settled is None or any(settled[each] != known.settled[each] for each in known.restless):
+                known.settled = settled
+        return known.settled
+
+    async def _settled(self, found: KnownByPerson, restless: Collection[Hashable]) -> ByPerson:
+        """Return Consents as they are to be read now."""
+        if not restless:
+            return cast(ByPerson, found)
+        facts = await self._facts.now(_needs(each for person in restless for each in found[person]))
+        now = {person: tuple(_read(each, facts) for each in found[person]) for person in restless}
+        return {**cast(ByPerson, found), **now}
+
+    async def _find(self, filter: dict[str, Any]) -> KnownByPerson:
         """Return the Consents that a filter finds, by person; only versions not read before are opened."""
         shown = {"_id": 1, "v": 1, "pat": 1, "pats": 1, "org": 1, "by": 1, "k": 1}
         documents = await self._collection.find(filter, shown).to_list()
         new = [each["_id"] for each in documents if (each["_id"], each["v"]) not in self._read]
         opened = await self._open(new)
-        by_person: dict[Hashable, list[Consent]] = {}
-        for each in documents:
-            # A version that was replaced meanwhile is not found again: then its successor speaks.
-            consent = opened.get(each["_id"]) or self._read.get((each["_id"], each["v"]))
-            for person in each.get("pats", [each.get("pat")]):
-                if consent and person is not None:
-                    by_person.setdefault(person, []).append(consent)
+        # A version that was replaced meanwhile is not found again: then its successor speaks.
+        known = [opened.get(each["_id"]) or self._read.get((each["_id"], each["v"])) for each in documents]
+        needs = _needs(known)
+        facts = await self._facts.now(needs) if needs else NO_FACTS
+        by_person: dict[Hashable, list[Known]] = {}
+        for document, each in zip(documents, known, strict=True):
+            for person in document.get("pats", [document.get("pat")]):
+                if each and person is not None:
+                    by_person.setdefault(person, []).append(_at_rest(each, facts))
         return {person: tuple(found) for person, found in by_person.items()}
 
-    async def _open(self, ids: list[str]) -> dict[str, Consent]:
+    async def _open(self, ids: list[str]) -> dict[str, Known]:
         if len(self._read) > KNOWN_PERSONS:
             self._read.clear()
-        opened: dict[str, Consent] = {}
+        opened: dict[str, Known] = {}
         for start in range(0, len(ids), 1_000):
             documents = await self._collection.find({"_id": {"$in": ids[start : start + 1_000]}}).to_list()
             for document, body in zip(documents, await self._opened("Consent", documents), strict=True):
-                consent = self._trust.read(parse(body), custodian=document["org"], by=document.get("by"))
-                opened[document["_id"]] = self._read[document["_id"], document["v"]] = consent
+                kept = Kept(parse(body), self._trust, custodian=document["org"], by=document.get("by"))
+                known = kept if kept.needs else kept.read({})
+                opened[document["_id"]] = self._read[document["_id"], document["v"]] = known
         return opened
 
-    async def _fetch_persons(self, persons: list[Hashable]) -> ByPerson:
+    async def _fetch_persons(self, persons: list[Hashable]) -> KnownByPerson:
         active = self._index(ACTIVE)
         return await self._find(
             {"$or": [{"pat": {"$in": persons}, "ix": active}, {"pats": {"$in": persons}, "ix": active}]}

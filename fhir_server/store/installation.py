@@ -11,7 +11,7 @@ from fhir_server.store.commit import DURABLE
 
 NAME = "installation"
 # Counts up when a version of this program files resources under other terms or fields than the one before it.
-LAYOUT = 3
+LAYOUT = 4
 
 Database = AsyncDatabase[dict[str, Any]]
 

@@ -32,6 +32,7 @@ from consent_engine.predicate import (
 Document = Mapping[str, Any]
 log = logging.getLogger(__name__)
 NO_DOCUMENT: dict[str, Any] = {"_id": {"$in": []}}
+MANY = 500  # persons in one filter: to name more takes as long as to ask
 
 
 Due = tuple[tuple[Obligation, Predicate], ...]
@@ -47,7 +48,12 @@ class Permitted:
     def __init__(self, on: Callable[[str], Predicate], due: Callable[[str], Due] = lambda type: ()) -> None:
         self.on = cache(on)
         self.obligations = cache(due)
+        self.names_many = cache(self._names_many)
         self._filters: dict[str, dict[str, Any]] = {}
+
+    def _names_many(self, type: str) -> bool:
+        """Return whether what may be seen of a type is said of very many persons, each of whom a filter has to name."""
+        return sum(1 for _ in _persons(self.on(type))) > MANY
 
     @classmethod
     def everything(cls, why: str) -> Permitted:
@@ -107,6 +113,19 @@ def record_of(type: str, document: Document) -> Record:
     """Return a stored document as the consent engine looks at it."""
     time = document["w"]
     return Record(_Attributes(type, document), persons_of(document), time["lo"], time["hi"])
+
+
+def _persons(predicate: Predicate) -> Iterator[Hashable]:
+    """Yield the persons that a predicate names."""
+    match predicate:
+        case AllOf(parts) | Either(parts):
+            for part in parts:
+                yield from _persons(part)
+        case Not(part):
+            yield from _persons(part)
+        case PerPerson(groups, _, _):
+            for persons, _ in groups:
+                yield from persons
 
 
 def to_filter(predicate: Predicate, type: str) -> dict[str, Any]:

@@ -30,12 +30,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from consent_engine.vocabulary import canonical_label
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
+from fhir_server.labelling.labeller import Labeller
 from fhir_server.search.project import Projection, Projector, Span
 from fhir_server.search.ranges import bounded, extent
 from fhir_server.store.instants import instant
+from fhir_server.store.mentioned import Mentioned, held, mentioned
 
 Document = dict[str, Any]
 
@@ -61,8 +62,6 @@ CLINICAL_TIME = [
     "sent",
     "event",
 ]
-
-NESTED = (dict, list)
 
 # Token parameters that the search of a SMART scope may ask for (auth/scopes.py).
 SCOPED = frozenset({"category", "class", "code", "type"})
@@ -100,7 +99,14 @@ class Shadows:
     """Builds shadows of resources."""
 
     def __init__(
-        self, registry: Registry, projector: Projector, index: Tokens, labels: Tokens, *, base_url: str
+        self,
+        registry: Registry,
+        projector: Projector,
+        index: Tokens,
+        labels: Tokens,
+        *,
+        base_url: str,
+        labeller: Labeller | None = None,
     ) -> None:
         self._base = f"{base_url}/"
         self._compartment = registry.compartment("Patient")
@@ -108,6 +114,7 @@ class Shadows:
         self._projector = projector
         self._index = index
         self._labels = labels
+        self.labeller = labeller or Labeller()
 
     def patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the ids of the Patients in whose compartment a resource is: itself, or by the compartment's parameters.
@@ -131,6 +138,10 @@ class Shadows:
         """Return the keyed form of a canonical security label."""
         return self._labels(canonical)
 
+    def labels(self, resource: Mapping[str, Any], said: Mentioned) -> set[int]:
+        """Return the keyed form of all security labels of a resource: stated, or following from what it holds."""
+        return {self._labels(each) for each in self.labeller.canonical(resource, said.codings)}
+
     def term(self, text: str) -> int:
         """Return the keyed form of an index term."""
         return self._index(text)
@@ -144,19 +155,21 @@ class Shadows:
         members: Membership,
         labels: Iterable[int],
         extra: Iterable[str],
+        said: Mentioned | None = None,
     ) -> Document:
         """Return the shadow of a resource that already carries its id and meta; without body, key and digest.
 
-        labels: keyed labels of earlier versions, which stay. extra: further index terms in plain form.
+        labels: keyed labels of earlier versions, which stay. extra: further index terms in plain form. said: what the
+        resource mentions, where that is known.
         """
-        found = self._projector(resource)
+        found, said = self._projector(resource), said or mentioned(resource)
         shadow: Document = {
             "_id": resource["id"],
             "v": int(resource["meta"]["versionId"]),
             "at": at,
             "org": custodian,
             **self._indexed(resource, found, extra),
-            "c": sorted(self._index.every(chain(_consent_terms(resource, self._base), scope_terms(found)))),
+            "c": sorted(self._index.every(chain(_consent_terms(resource, said, self._base), scope_terms(found)))),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -164,7 +177,7 @@ class Shadows:
             shadow["pr"] = list(members.patients)
         if len(members.persons) > 1:
             shadow["pats"] = list(members.persons)
-        if lab := sorted({*labels, *(self._labels(each) for each in security_labels(resource))}):
+        if lab := sorted({*labels, *self.labels(resource, said)}):
             shadow["lab"] = lab
         return shadow
 
@@ -238,23 +251,6 @@ def clinical_time(found: Projection) -> Document | None:
     return None
 
 
-def held(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the resources that a Bundle holds; of any other resource, nothing."""
-    for entry in resource.get("entry", ()) if resource["resourceType"] == "Bundle" else ():
-        if "resource" in entry:
-            yield entry["resource"]
-
-
-def security_labels(resource: Mapping[str, Any]) -> set[str]:
-    """Return the canonical security labels of a resource."""
-    found = (
-        canonical_label(label.get("system"), label["code"])
-        for label in resource.get("meta", {}).get("security", ())
-        if label.get("code")
-    )
-    return {label for label in found if label}
-
-
 def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> dict[str, Any]:
     """Return the resource as it is stored: with its id, versionId and lastUpdated."""
     meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": instant(at)}
@@ -262,47 +258,28 @@ def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> d
     return {"resourceType": resource["resourceType"], "id": id, "meta": meta, **rest}
 
 
+def born_term(patient: Mapping[str, Any]) -> str:
+    """Return the term by which one version of a Patient is known to say the same of the date of birth as another."""
+    return f":born|{patient.get('birthDate')}"
+
+
 def scope_terms(found: Projection) -> Iterator[str]:
     """Yield the index terms of a resource by which a scope's search can mean it."""
     return (term for term in found.filed if term.partition("|")[0] in SCOPED)
 
 
-def _consent_terms(resource: Mapping[str, Any], base: str) -> Iterator[str]:
+def _consent_terms(resource: Mapping[str, Any], found: Mentioned, base: str) -> Iterator[str]:
     """Yield the index terms by which a Consent's provision can mean this record."""
-    codings: list[str] = []
-    references: list[str] = []
-    for key, value in resource.items():
-        if key != "meta":
-            _gather(value, codings, references)
-    yield from (f":code|{code}" for code in codings)
-    yield from (f":refers|{each.removeprefix(base).partition('/_history/')[0]}" for each in references)
+    if resource["resourceType"] == "Patient":
+        yield born_term(resource)
+    yield from (f":code|{code}" for code in found.codings)
+    yield from (f":refers|{each.removeprefix(base).partition('/_history/')[0]}" for each in found.references)
     for profile in resource.get("meta", {}).get("profile", ()):
         # A Consent names a profile with or without its version.
         yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
     for key in AUTHORS:
         if key in resource:
             yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource[key]))
-
-
-def _gather(value: Any, codings: list[str], references: list[str]) -> None:
-    """Add system|code of every Coding in a value, and every literal reference.
-
-    R4 says of a provision's code that it is "found in an instance".
-    """
-    if isinstance(value, dict):
-        code, system = value.get("code"), value.get("system")
-        # A Quantity has a system and a code as well: those of its unit.
-        if isinstance(code, str) and isinstance(system, str) and "value" not in value:
-            codings.append(f"{system}|{code}")
-        reference = value.get("reference")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            references.append(reference)
-        for inner in value.values():
-            if isinstance(inner, NESTED):
-                _gather(inner, codings, references)
-    elif isinstance(value, list):
-        for inner in value:
-            _gather(inner, codings, references)
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -13,11 +13,12 @@ from fhir_server.definitions.registry import Registry
 from fhir_server.fhir_json import canonical, dump
 from fhir_server.store.collections import Collections, history_of
 from fhir_server.store.commit import Unit
-from fhir_server.store.consents import Trust, consent_terms, count_up
+from fhir_server.store.consents import Trust, consent_terms, count_up_all
 from fhir_server.store.keys import DataKeys, Owner
+from fhir_server.store.mentioned import Mentioned, mentioned
 from fhir_server.store.persons import Persons, person_term
 from fhir_server.store.resources import Document, Resources, Ungated, sealed
-from fhir_server.store.shadow import Membership, Shadows, stamped
+from fhir_server.store.shadow import Membership, Shadows, born_term, stamped
 
 # What a tombstone keeps of what was deleted: all that the gate looks at.
 KEPT = ("org", "pat", "pats", "pr", "lab", "w", "c", "by")
@@ -28,7 +29,8 @@ class Draft:
     """A resource that is to be stored.
 
     old: the current document that it replaces. version: the number it gets. by: "patient" when patients write it.
-    labels: keyed labels of an earlier life, before a deletion; they stay (consent.md, D21).
+    labels: keyed labels of an earlier life, before a deletion; they stay (consent.md, D21). said: what the resource
+    mentions, once it has its security labels.
     """
 
     resource: Mapping[str, Any]
@@ -38,6 +40,7 @@ class Draft:
     old: Document | None = None
     by: str | None = None
     labels: tuple[int, ...] = ()
+    said: Mentioned | None = None
 
     @property
     def type(self) -> str:
@@ -95,6 +98,17 @@ class Writer:
         self._digest = digest
         self._trust = trust
 
+    def labelled(self, draft: Draft) -> Draft:
+        """Return the draft as it is stored: with the security labels that follow from what the resource holds."""
+        if draft.said is not None:
+            return draft
+        said = mentioned(draft.resource)
+        return replace(draft, resource=self._shadows.labeller.labelled(draft.resource, said.codings), said=said)
+
+    def labels(self, resource: Mapping[str, Any]) -> set[int]:
+        """Return the keyed security labels of a resource: stated, or following from what it holds."""
+        return self._shadows.labels(resource, mentioned(resource))
+
     def digest(self, resource: Mapping[str, Any]) -> int:
         """Return the keyed digest of what a resource says, whatever its id, version and date."""
         meta = {
@@ -119,6 +133,7 @@ class Writer:
         at: microseconds since 1970 UTC. To commit the unit fails with Conflict if a resource, or the person of one of
         its Patients, has changed since it was read; made anew it may succeed.
         """
+        drafts = [self.labelled(each) for each in drafts]
         await self._collections.ensure(*sorted({*(each.type for each in drafts), *(each.type for each in removals)}))
         resources = [stamped(each.resource, id=each.id, version=each.version, at=at) for each in drafts]
         members = await self.memberships(resources)
@@ -135,6 +150,7 @@ class Writer:
                 "body": sealed(keys[name], draft.type, draft.id, draft.version, body),
             }
             _put(unit, draft, document)
+            self._tell(unit, draft, resource, document)
             unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
         tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
@@ -142,6 +158,15 @@ class Writer:
         for id, key in _filed(resources, members):
             self._persons.count(id, key, unit)
         return unit, written, tombstones
+
+    def _tell(self, unit: Unit, draft: Draft, resource: Mapping[str, Any], document: Document) -> None:
+        """Add to a unit that what is known of Consents, and of who belongs to whom, is out of date by this write."""
+        if draft.type == "Patient":
+            # Whether somebody may speak for a child rests on it (consent_engine/proxies.py).
+            if draft.old and self._shadows.term(born_term(resource)) not in draft.old.get("c", ()):
+                count_up_all(unit, draft.type, document, draft.old)
+        else:
+            count_up_all(unit, draft.type, document, draft.old or {})
 
     async def _patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the ids of the Patients whose record this is; for a Binary, those of what it belongs to."""
@@ -165,6 +190,7 @@ class Writer:
             members=member,
             labels=(*draft.labels, *(draft.old or {}).get("lab", ())),
             extra=extra,
+            said=draft.said,
         )
         if draft.type == "Patient":
             shadow["me"] = self._persons.key(resource)
@@ -224,7 +250,7 @@ class Writer:
             made, name = await self._keys.for_writing([owner]), self._keys.name(owner)
             moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
         if type == "Consent":
-            _count_up_all(unit, document, moved)
+            count_up_all(unit, type, document, moved)
         return moved
 
 
@@ -250,8 +276,6 @@ def _put(unit: Unit, draft: Draft, document: Document) -> None:
     else:
         unit.insert(history_of(draft.type), earlier(draft.old))
         unit.replace(draft.type, _as_read(draft.old), document)
-    if draft.type == "Consent":
-        _count_up_all(unit, document, draft.old or {})
 
 
 def _remove(unit: Unit, removal: Removal, at: int) -> Document:
@@ -262,8 +286,7 @@ def _remove(unit: Unit, removal: Removal, at: int) -> Document:
     tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
     unit.insert(history_of(removal.type), earlier(tombstone))
     unit.delete(removal.type, _as_read(old))
-    if removal.type == "Consent":
-        _count_up_all(unit, old)
+    count_up_all(unit, removal.type, old)
     return tombstone
 
 
@@ -280,8 +303,3 @@ def earlier(document: Document) -> Document:
 
 def _owner(member: Membership, custodian: str) -> Owner:
     return Owner(member.persons[0] if member.persons else None, custodian)
-
-
-def _count_up_all(unit: Unit, *documents: Mapping[str, Any]) -> None:
-    for person in {person for each in documents for person in each.get("pats", [each.get("pat")])} - {None}:
-        count_up(person, unit)

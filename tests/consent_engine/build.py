@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from consent_engine.consent import Consent, read_consent
+from consent_engine.consent import NO_FACTS, Consent, read_consent
 from consent_engine.dates import microseconds, span
+from consent_engine.groups import Facts
 from consent_engine.predicate import Attribute, Record
 from consent_engine.rules import AccessRequest, Compiled, rules_for
 from consent_engine.vocabulary import canonical_label
@@ -18,6 +19,7 @@ SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
 ACTION = "http://terminology.hl7.org/CodeSystem/consentaction"
 TYPES = "http://hl7.org/fhir/resource-types"
 LOINC = "http://loinc.org"
+OBLIGATION = "https://fhir-facade.example.org/fhir/StructureDefinition/consent-obligation"
 
 T0 = datetime(2026, 6, 15, 12, tzinfo=UTC)
 R, N = (CONFIDENTIALITY, "R"), (CONFIDENTIALITY, "N")
@@ -46,6 +48,15 @@ def labels(*named: tuple[str, str]) -> list[Json]:
     return [coding(*each) for each in named]
 
 
+def obligation(action: str, element: str) -> Json:
+    """The extension of a provision that obliges who shows a record."""
+    parts = [
+        {"url": "obligation", "valueCoding": coding(ACT_CODE, action)},
+        {"url": "element", "valueString": element},
+    ]
+    return {"url": OBLIGATION, "extension": parts}
+
+
 def consent(provision: Json | None = None, **elements: Any) -> Json:
     """A Consent that takes part, with this root provision."""
     base = {"resourceType": "Consent", "status": "active", "scope": concept(SCOPE, "patient-privacy")}
@@ -60,8 +71,8 @@ def deny(**elements: Any) -> Json:
     return {"type": "deny", **elements}
 
 
-def read(json: Json, *, id: str = "c", authority: str | None = None) -> Consent:
-    return read_consent(json, id=id, version="1", zone=UTC, authority=authority)
+def read(json: Json, *, id: str = "c", authority: str | None = None, facts: Facts = NO_FACTS) -> Consent:
+    return read_consent(json, id=id, version="1", zone=UTC, authority=authority, facts=facts)
 
 
 def ask(*actors: str, purpose: str = "TREAT", action: str = "access", delegate: bool = False) -> AccessRequest:
@@ -79,6 +90,7 @@ def record(
     codes: Iterable[str] = (),
     profiles: Iterable[str] = (),
     authors: Iterable[str] = (),
+    refers: Iterable[str] = (),
     custodian: str = "Org9",
     date: str = "2026-05-01",
     persons: Iterable[str] = ("p1",),
@@ -96,6 +108,7 @@ def record(
             Attribute.CODE: frozenset(codes),
             Attribute.PROFILE: frozenset(profiles),
             Attribute.AUTHOR: frozenset(authors),
+            Attribute.REFERS: frozenset(refers),
         },
         frozenset(persons),
         microseconds(covered[0]),

@@ -1,10 +1,11 @@
 """Combining what Consents say is a table; a decision names all of its grounds."""
 
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
 
-from consent_engine.decision import PRECEDENCE, Decision, Effect, Ground, Verdict, combine, decide, evaluate
+from consent_engine.decision import PRECEDENCE, Decision, Effect, Ground, Mode, Said, Verdict, combine, decide, evaluate
 from tests.consent_engine.build import ACT_CODE, actor, ask, coding, compiled, concept, consent, deny, permit, record
 
 DR1 = ask("Practitioner/Dr1")
@@ -17,7 +18,7 @@ def ground(consent, path="provision"):
 
 @pytest.mark.parametrize("said", list(product(Verdict, repeat=3)))
 def test_access_needs_a_permit_and_no_objection(said):
-    heard = [(verdict, frozenset({ground(str(n))})) for n, verdict in enumerate(said)]
+    heard = [Said(verdict, frozenset({ground(str(n))})) for n, verdict in enumerate(said)]
     objections = {Verdict.FORBIDS, Verdict.UNREADABLE} & {*said}
     decision = combine(heard)
     assert (decision.effect is Effect.PERMIT) == (Verdict.PERMITS in said and not objections)
@@ -43,10 +44,30 @@ def test_a_decision_names_the_provisions_that_decided():
 
 def test_an_unusable_consent_is_its_own_ground():
     unusable = compiled(consent(permit(), policyRule=concept(ACT_CODE, "OPTOUT")), DR1)
-    assert evaluate(unusable, PLAIN) == (Verdict.UNREADABLE, frozenset({ground("c", "")}))
+    assert evaluate(unusable, PLAIN)[:2] == (Verdict.UNREADABLE, {ground("c", "")})
 
 
 def test_silence_has_no_grounds():
     ignored = compiled(consent(permit(), status="draft"), DR1)
-    assert evaluate(ignored, PLAIN) == (Verdict.SILENT, frozenset())
+    assert evaluate(ignored, PLAIN)[:2] == (Verdict.SILENT, frozenset())
     assert decide([ignored], PLAIN) == Decision(Effect.DENY, Verdict.SILENT, frozenset())
+
+
+FIRST, SECOND = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3))
+NEWEST = [
+    ("the newer denial", [(Verdict.PERMITS, FIRST), (Verdict.FORBIDS, SECOND)], Verdict.FORBIDS),
+    ("the newer permit", [(Verdict.FORBIDS, FIRST), (Verdict.PERMITS, SECOND)], Verdict.PERMITS),
+    ("of one instant, the denial", [(Verdict.PERMITS, FIRST), (Verdict.FORBIDS, FIRST)], Verdict.FORBIDS),
+    ("what is silent is no statement", [(Verdict.PERMITS, FIRST), (Verdict.SILENT, SECOND)], Verdict.PERMITS),
+    ("nothing", [(Verdict.SILENT, SECOND)], Verdict.SILENT),
+    ("what is unusable, ever", [(Verdict.UNREADABLE, FIRST), (Verdict.PERMITS, SECOND)], Verdict.UNREADABLE),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), [row[1:] for row in NEWEST], ids=[row[0] for row in NEWEST])
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_the_newest_wins_only_it_has_grounds(said, expected, turned):
+    heard = [Said(verdict, frozenset({ground(str(n))}), since) for n, (verdict, since) in enumerate(said)]
+    decision = combine(reversed(heard) if turned else heard, Mode.NEWEST_WINS)
+    grounds = {ground(str(n)) for n, (verdict, _) in enumerate(said) if verdict is expected is not Verdict.SILENT}
+    assert (decision.because, decision.grounds, decision.mode) == (expected, grounds, Mode.NEWEST_WINS)

@@ -133,7 +133,7 @@ UNKNOWN = [
     {"period": {"end": 2027}},
     {"dataPeriod": {"start": None}},
     {"data": [{"meaning": "related", "reference": {"reference": "Observation/1"}}]},
-    {"data": [{"meaning": "dependents", "reference": {"reference": "Observation/1"}}]},
+    {"data": [{"meaning": "supersedes", "reference": {"reference": "Observation/1"}}]},
     {"data": [{"meaning": "instance", "reference": {"display": "that one"}}]},
     {"data": [{"reference": {"reference": "Observation/1"}}]},
     {"extension": [{"url": "urn:x", "valueBoolean": True}]},

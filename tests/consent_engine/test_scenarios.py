@@ -11,6 +11,7 @@ import pytest
 from consent_engine.decision import Effect, Verdict, decide
 from consent_engine.predicate import EVERYTHING, NOTHING, holds, per_person
 from consent_engine.rules import combined
+from consent_engine.vocabulary import Mode
 from tests.consent_engine.build import (
     ACT_CODE,
     ACT_REASON,
@@ -39,7 +40,13 @@ from tests.consent_engine.build import (
 ORG1 = "Organization/Org1"
 SODIUM = f"{LOINC}|2951-2"
 O1 = record("Observation/O1", labels=[N], codes=[f"{LOINC}|2339-0"], authors=["Practitioner/Dr1"])
-O2 = record("Observation/O2", labels=[R, HIV], codes=[f"{LOINC}|20447-9"], date="2026-04-01")
+O2 = record(
+    "Observation/O2",
+    labels=[R, HIV],
+    codes=[f"{LOINC}|20447-9"],
+    date="2026-04-01",
+    refers=["Patient/P1", "Encounter/E1"],
+)
 O3 = record("Observation/O3", labels=[N], codes=[SODIUM], date="2020-03-01")
 C1 = record("Condition/C1", labels=[R, PSY])
 C2 = record("Condition/C2", labels=[N])
@@ -57,11 +64,14 @@ def org1(**more: Any) -> Json:
     return permit(**{"actor": [actor(ORG1)], "purpose": codings(ACT_REASON, "TREAT"), **more})
 
 
-def seen(*consents: Json, by: Any = DR1, at: datetime = T0) -> set[str]:
+E1 = {"Encounter/E1": {"resourceType": "Encounter", "subject": {"reference": "Patient/P1"}}}
+
+
+def seen(*consents: Json, by: Any = DR1, at: datetime = T0, mode: Mode = Mode.DENY_OVERRIDES) -> set[str]:
     """The records that are permitted; asked one by one and of the joint predicate, which must agree."""
-    said = [compiled(each, by, at, id=f"c{n}") for n, each in enumerate(consents)]
-    permitted, _ = combined(said)
-    found = {name for name, each in ALL.items() if decide(said, each).effect is Effect.PERMIT}
+    said = [compiled(each, by, at, id=f"c{n}", facts=E1) for n, each in enumerate(consents)]
+    permitted, _ = combined(said, mode)
+    found = {name for name, each in ALL.items() if decide(said, each, mode).effect is Effect.PERMIT}
     assert found == {name for name, each in ALL.items() if holds(permitted, each)}
     return found
 
@@ -153,9 +163,9 @@ SHAPES = [
         {"O1"},
     ),
     (
-        "C6 related is not supported, so it does not permit",
+        "C6 related",
         [consent(org1(data=[{"meaning": "related", "reference": {"reference": "Encounter/E1"}}]))],
-        set(),
+        {"O2"},
     ),
     ("C7 unknown extension", [consent(org1(extension=[{"url": "http://x", "valueBoolean": True}]))], set()),
     ("C8 deny is newer", [dated(org1(), "2026-01-01"), dated(DENY_ORG1, "2026-03-01")], set()),
@@ -169,6 +179,45 @@ SHAPES = [
 @pytest.mark.parametrize(("consents", "expected"), [row[1:] for row in SHAPES], ids=[row[0] for row in SHAPES])
 def test_c_and_d_shape_and_labels(consents, expected):
     assert seen(*consents) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(Mode.DENY_OVERRIDES, set()), (Mode.NEWEST_WINS, set(ALL))], ids=lambda each: str(each)
+)
+def test_c9_the_newer_permit_counts_only_where_the_newest_wins(mode, expected):
+    consents = [dated(org1(), "2026-03-01"), dated(DENY_ORG1, "2026-01-01")]
+    assert seen(*consents, mode=mode) == expected
+    assert decide([compiled(each, DR1) for each in consents], O1, mode).mode is mode
+    assert seen(dated(org1(), "2026-01-01"), dated(DENY_ORG1, "2026-03-01"), mode=mode) == set()
+
+
+SAME_THING = [
+    ("of one instant the denial", "2026-03-01T10:00:00Z", "2026-03-01T10:00:00Z", False),
+    ("of one day the denial", "2026-03-01T10:00:00Z", "2026-03-01", False),
+    ("the permit of the next day", "2026-03-02", "2026-03-01", True),
+    ("the permit of the next second", "2026-03-01T10:00:01Z", "2026-03-01T10:00:00Z", True),
+    ("an undated permit is the oldest", None, "1900", False),
+    ("an undated denial is the newest", "2026-06-14", None, False),
+    ("what is no date is none", "2026-06-14", "yesterday", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "denied", "open"), [row[1:] for row in SAME_THING], ids=[row[0] for row in SAME_THING]
+)
+def test_d5_where_the_newest_wins_doubt_about_the_order_is_for_the_denial(given, denied, open):
+    consents = [
+        {**consent(provision), **({} if day is None else {"dateTime": day})}
+        for provision, day in ((org1(), given), (DENY_ORG1, denied))
+    ]
+    assert seen(*consents, mode=Mode.NEWEST_WINS) == (set(ALL) if open else set())
+
+
+def test_d5_the_newest_statement_about_the_same_thing_wins_not_the_newest_consent():
+    consents = [dated(org1(), "2026-01-01"), dated(deny(securityLabel=labels(HIV)), "2026-03-01")]
+    assert seen(*consents, mode=Mode.NEWEST_WINS) == set(ALL) - {"O2"}
+    unusable = {**dated(org1(), "2020-01-01"), "policyRule": concept(ACT_CODE, "OPTOUT")}
+    assert seen(*consents, unusable, mode=Mode.NEWEST_WINS) == set()
 
 
 def test_c7_what_is_not_supported_is_reported():

@@ -102,7 +102,9 @@ def client_of(stored: Mapping[str, Any]) -> Client:
     """Return the client that `stored` gave as JSON; fields that later versions added are left out."""
     known = {each.name for each in fields(Client)}
     lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-    return Client(**{name: value for name, value in {**stored, **lists, "kind": Kind(stored["kind"])}.items() if name in known})
+    return Client(
+        **{name: value for name, value in {**stored, **lists, "kind": Kind(stored["kind"])}.items() if name in known}
+    )
 
 
 def origin_of(url: str) -> str:
@@ -122,7 +124,9 @@ def checked(client: Client) -> Client:
     if not client.name.strip():
         raise InvalidClient("The client needs a name; users read it when they are asked for approval.")
     if not client.scopes:
-        raise InvalidClient('The client needs scopes: the most it may be granted, such as "launch/patient patient/*.rs".')
+        raise InvalidClient(
+            'The client needs scopes: the most it may be granted, such as "launch/patient patient/*.rs".'
+        )
     _check_urls(client)
     _check_keys(client)
     _check_institution(client)
@@ -134,7 +138,11 @@ def _check_urls(client: Client) -> None:
         raise InvalidClient("A client that users approve needs a redirect URI.")
     if client.kind is Kind.BACKEND and client.redirect_uris:
         raise InvalidClient("A backend client has no redirect URI: no user approves it.")
-    urls = (*client.redirect_uris, *client.post_logout_redirect_uris, *filter(None, (client.launch_uri, client.jwks_uri)))
+    urls = (
+        *client.redirect_uris,
+        *client.post_logout_redirect_uris,
+        *filter(None, (client.launch_uri, client.jwks_uri)),
+    )
     for url in urls:
         _check_url(url)
     for origin in client.web_origins:

@@ -20,7 +20,7 @@ from fhir_server.interactions.searching.ordering import BY_ID, order
 from fhir_server.interactions.searching.wanted import MOST_OPENED, SHOWN, Wanted, rows_of
 from fhir_server.interactions.together import all_of
 from fhir_server.search.asked import Asked
-from fhir_server.search.ast import Clause, Or, SelfIn, transform
+from fhir_server.search.ast import Clause, Obliged, Or, SelfIn, transform
 from fhir_server.store.shadow import contained_term
 
 Resource = dict[str, Any]
@@ -56,7 +56,7 @@ async def _themselves(use: Services, wanted: Wanted, gate: RequestGate) -> list[
     rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise _too_many()
-    return await opened_of(use, wanted.type, rows)
+    return await opened_of(use, gate, wanted.type, rows)
 
 
 async def _contained(use: Services, asked: Asked, wanted: Wanted, gate: RequestGate) -> list[Opened]:
@@ -75,7 +75,7 @@ async def _containers(use: Services, type: str, held: str, gate: RequestGate) ->
     rows = await use.resources.find(type, filter, gate, sort=order(BY_ID), limit=MOST_OPENED + 1, shown=SHOWN)
     if len(rows) > MOST_OPENED:
         raise _too_many()
-    return await opened_of(use, type, rows)
+    return await opened_of(use, gate, type, rows)
 
 
 def _matching(use: Services, clause: Clause, type: str, container: Opened, *, whole: bool) -> Iterator[Opened]:
@@ -94,8 +94,11 @@ def _matching(use: Services, clause: Clause, type: str, container: Opened, *, wh
 
 
 def _on_contained(clause: Clause) -> Clause:
-    """Return a clause as it is for a contained resource: nothing outside of its container can refer to it."""
-    return transform(clause, lambda each: Or(()) if isinstance(each, SelfIn) else each)
+    """Return a clause as it is for a contained resource: nothing outside of its container can refer to it.
+
+    What is withheld of it is out of its container, as that is shown.
+    """
+    return transform(clause, lambda each: Or(()) if isinstance(each, SelfIn | Obliged) else each)
 
 
 def _too_many() -> TooCostly:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
@@ -13,8 +14,12 @@ from fhir_server.interactions.searching.costs import affordable, count_affordabl
 from fhir_server.interactions.searching.ordering import BY_ID, Row, Sort, beyond, follows, order, ordered, stored_value
 from fhir_server.interactions.searching.wanted import MOST_OPENED, SHOWN, Wanted, filter_of, looked_through, opened
 from fhir_server.interactions.together import all_of
+from fhir_server.redaction.asking import untouched
+from fhir_server.redaction.showing import due_overall
+from fhir_server.search.asked import SortKey
 from fhir_server.search.ast import needs_body
-from fhir_server.store.resources import Gate
+from fhir_server.search.sorting import Value
+from fhir_server.store.resources import Document
 
 # As far as a total is counted that was not asked for.
 MOST_COUNTED = 10_000
@@ -32,7 +37,7 @@ class Page:
 async def page_of_types(
     use: Services,
     wanted: Sequence[Wanted],
-    gates: Mapping[str, Gate],
+    gates: Mapping[str, RequestGate],
     *,
     sort: Sort = BY_ID,
     after: Position | None,
@@ -50,7 +55,8 @@ async def page_of_types(
     )
     if total == "accurate" and not all(whole):
         await all_of(affordable(use, each, gates[each.type]) for each in wanted)
-    if any(needs_body(each.clause) for each in wanted) or not all(key.stored for key in sort):
+    hidden = await all_of(_keys_withheld(use, each, gates[each.type], sort) for each in wanted)
+    if any(needs_body(each.clause) for each in wanted) or any(hidden) or not all(key.stored for key in sort):
         return await _page_of_opened(use, wanted, gates, sort=sort, after=after, size=size, total=total)
     found = await all_of(_rows(use, each, gates[each.type], sort, after, size + 1) for each in wanted)
     rows = found[0] if len(found) == 1 else ordered((row for rows in found for row in rows), sort)
@@ -87,7 +93,7 @@ async def _count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int,
 
 
 async def _rows(
-    use: Services, wanted: Wanted, gate: Gate, sort: Sort, after: Position | None, limit: int
+    use: Services, wanted: Wanted, gate: RequestGate, sort: Sort, after: Position | None, limit: int
 ) -> Sequence[Row]:
     """Return the first rows of one type that stand behind a position."""
     filter = filter_of(use, wanted)
@@ -102,7 +108,9 @@ async def _rows(
     return [Row(wanted.type, each, tuple(stored_value(key, each) for key in sort)) for each in found]
 
 
-async def _total(use: Services, wanted: Sequence[Wanted], gates: Mapping[str, Gate], asked: str | None) -> int | None:
+async def _total(
+    use: Services, wanted: Sequence[Wanted], gates: Mapping[str, RequestGate], asked: str | None
+) -> int | None:
     """Return the total, None if it is left out. Raises TooCostly if an exact one is asked for, and is too large."""
     if asked == "none":
         return None
@@ -121,7 +129,7 @@ async def _total(use: Services, wanted: Sequence[Wanted], gates: Mapping[str, Ga
 async def _page_of_opened(
     use: Services,
     wanted: Sequence[Wanted],
-    gates: Mapping[str, Gate],
+    gates: Mapping[str, RequestGate],
     *,
     sort: Sort,
     after: Position | None,
@@ -137,14 +145,27 @@ async def _page_of_opened(
     return _cut([row for row in rows if after is None or follows(row, after, sort)], size, counted)
 
 
-async def _opened(use: Services, wanted: Wanted, gate: Gate, sort: Sort) -> list[Row]:
+async def _keys_withheld(use: Services, wanted: Wanted, gate: RequestGate, sort: Sort) -> frozenset[SortKey]:
+    """Return the sort keys that read what is withheld of some records: what is stored of these tells of it."""
+    due = await due_overall(use, gate, wanted.type) if sort else ()
+    if not due:
+        return frozenset()
+    return frozenset(key for key in sort if not untouched(use.registry, wanted.type, key.param, due))
+
+
+async def _opened(use: Services, wanted: Wanted, gate: RequestGate, sort: Sort) -> list[Row]:
     """Return all rows of one type. Raises TooCostly if there are too many."""
     too_many = None if needs_body(wanted.clause) else _too_many(sort)
+    hidden = await _keys_withheld(use, wanted, gate, sort)
     found = await opened(use, wanted, gate, order(BY_ID), too_many=too_many)
     return [
-        Row(wanted.type, row, tuple(stored_value(k, row) if k.stored else use.sort_values(k, body) for k in sort))
-        for row, body in found
+        Row(wanted.type, row, tuple(_value(use, key, row, body, key in hidden) for key in sort)) for row, body in found
     ]
+
+
+def _value(use: Services, key: SortKey, row: Document, body: Any, hidden: bool) -> Value:
+    """Return the value of a key. hidden: what the store keeps of it may be withheld."""
+    return use.sort_values(key, body) if hidden or not key.stored else stored_value(key, row)
 
 
 def _too_many(sort: Sort) -> TooCostly:

@@ -8,7 +8,7 @@ that it names if it names one. References to contained resources and to other se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from orjson import loads
 
@@ -20,6 +20,8 @@ from fhir_server.interactions.searching.opening import Opened, opened_rows, show
 from fhir_server.interactions.searching.ordering import BY_ID, order
 from fhir_server.interactions.searching.wanted import SHOWN
 from fhir_server.interactions.together import all_of
+from fhir_server.redaction.sections import TYPE as COMPOSITION
+from fhir_server.redaction.showing import due_overall
 from fhir_server.search.asked import Include
 from fhir_server.search.inclusion import Resource, canonical_terms, canonicals, followed, has_url, referring
 from fhir_server.store.resources import Document
@@ -98,7 +100,7 @@ class _Step:
         rows = [(type, each) for type, found in zip(by_type, seen, strict=True) for each in found.values()]
         if filters := self._by_canonical(resources):
             rows += await self._found(filters, gate)
-        return await self._new(rows, set())
+        return await self._new(rows, set(), gate)
 
     def _places(self, resources: Sequence[Resource]) -> dict[str, list[str]]:
         """Return the ids, by type, that the resources refer to."""
@@ -127,15 +129,21 @@ class _Step:
         """Return what refers to the newest resources and the gate admits. but: what was found already."""
         if not self._reverse:
             return []
-        use, numbers = self._use, dict[str, dict[int, None]]()
+        use, asked = self._use, dict[str, dict[str, None]]()
         for include in self._reverse:
             for source in await self._sources(include):
                 parameters = use.registry.parameters(source).values()
                 for each in self._newest:
                     terms = referring(include, parameters, each.type, each.document["_id"], self._url(each))
-                    numbers.setdefault(source, {}).update((use.term(text), None) for text in terms)
-        filters = {source: {"ix": {"$in": list(each)}} for source, each in numbers.items() if each}
-        return await self._new(await self._found(filters, gate), but)
+                    asked.setdefault(source, {}).update(dict.fromkeys(terms))
+        filters = {source: {"ix": {"$in": list(map(use.term, each))}} for source, each in asked.items() if each}
+        found = await self._new(await self._found(filters, gate), but, gate)
+        doubtful = {each for each in asked if each == COMPOSITION or await due_overall(use, gate, each)}
+        return [each for each in found if each.type not in doubtful or self._refers(each, asked[each.type])]
+
+    def _refers(self, row: Opened, terms: Collection[str]) -> bool:
+        """Return whether what is shown of a row is filed under one of the terms: what is withheld refers to nothing."""
+        return not self._use.projector(_as_stored(row.body)).terms.isdisjoint(terms)
 
     async def _sources(self, include: Include) -> Iterable[str]:
         """Return the types among whose resources those are looked for that refer here."""
@@ -155,10 +163,10 @@ class _Step:
         )
         return [(type, each) for type, rows in zip(filters, found, strict=True) for each in rows]
 
-    async def _new(self, rows: Sequence[tuple[str, Document]], but: set[str]) -> list[Opened]:
+    async def _new(self, rows: Sequence[tuple[str, Document]], but: set[str], gate: RequestGate) -> list[Opened]:
         """Return rows that are not known, each once, opened. Raises TooCostly if there are too many."""
         by_place = {f"{type}/{document['_id']}": (type, document) for type, document in rows}
         new = [row for place, row in by_place.items() if place not in self._known and place not in but]
         if len(new) > self._room:
             raise _too_many()
-        return await opened_rows(self._use, new)
+        return await opened_rows(self._use, gate, new)

@@ -9,11 +9,12 @@ from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
 from fhir_server.interactions.call import Services, disclosed, joined
 from fhir_server.interactions.together import all_of
+from fhir_server.redaction.showing import shown as bodies_shown
 from fhir_server.store.resources import Document
 
 
 class Opened(NamedTuple):
-    """A document that is shown, and the JSON of its resource; or of what it contains under the id `fragment`."""
+    """A document that is shown, and the JSON of its resource as it is shown; or of what it contains as `fragment`."""
 
     type: str
     document: Document
@@ -25,19 +26,19 @@ class Opened(NamedTuple):
         return f"{self.type}/{self.document['_id']}"
 
 
-async def opened_of(use: Services, type: str, documents: Sequence[Document]) -> list[Opened]:
-    """Return documents of one type, in their order, opened."""
-    bodies = await use.resources.opened(type, documents)
+async def opened_of(use: Services, gate: RequestGate, type: str, documents: Sequence[Document]) -> list[Opened]:
+    """Return documents of one type, which the gate has admitted, in their order, opened as they are shown."""
+    bodies = await bodies_shown(use, gate, type, documents)
     return [Opened(type, document, body) for document, body in zip(documents, bodies, strict=True)]
 
 
-async def opened_rows(use: Services, rows: Iterable[tuple[str, Document]]) -> list[Opened]:
-    """Return rows of any types, in their order, opened."""
+async def opened_rows(use: Services, gate: RequestGate, rows: Iterable[tuple[str, Document]]) -> list[Opened]:
+    """Return rows of any types, which the gate has admitted, in their order, opened as they are shown."""
     by_type: dict[str, list[Document]] = {}
     found = list(rows)
     for type, document in found:
         by_type.setdefault(type, []).append(document)
-    opened = await all_of(opened_of(use, type, documents) for type, documents in by_type.items())
+    opened = await all_of(opened_of(use, gate, type, documents) for type, documents in by_type.items())
     if len(by_type) < 2:
         return [row for rows in opened for row in rows]
     following = {type: iter(each) for type, each in zip(by_type, opened, strict=True)}

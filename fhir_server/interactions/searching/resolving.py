@@ -16,9 +16,13 @@ from fhir_server.interactions.call import Services
 from fhir_server.interactions.searching.coded import coded
 from fhir_server.interactions.searching.costs import affordable
 from fhir_server.interactions.searching.narrowing import Candidate, candidate, narrowed, parted
+from fhir_server.interactions.searching.opening import opened_of
 from fhir_server.interactions.searching.persons import Persons
 from fhir_server.interactions.searching.wanted import BY_ID, Wanted, filter_of, opened, rows_of
 from fhir_server.interactions.together import all_of
+from fhir_server.redaction.asking import guarded, pointing
+from fhir_server.redaction.sections import TYPE as COMPOSITION
+from fhir_server.redaction.showing import due_overall
 from fhir_server.search.ast import (
     And,
     Chain,
@@ -32,6 +36,7 @@ from fhir_server.search.ast import (
     Or,
     PersonReference,
     SelfIn,
+    Shown,
     Subsumed,
     both,
     leads_elsewhere,
@@ -54,8 +59,14 @@ async def resolved(use: Services, type: str, clause: Clause, gate: RequestGate) 
     Raises TooCostly if a step leads to more than one query can look up.
     """
     if not leads_elsewhere(clause):
-        return Wanted(type, clause)
+        return Wanted(type, await _guarded(use, type, clause, gate))
     return await _Plan(use, gate).wanted(type, clause)
+
+
+async def _guarded(use: Services, type: str, clause: Clause, gate: RequestGate) -> Clause:
+    """Return a clause that does not tell what is withheld of the records of a type."""
+    due = await due_overall(use, gate, type)
+    return guarded(use.registry, type, clause, due) if due or type == COMPOSITION else clause
 
 
 class _Plan:
@@ -69,6 +80,7 @@ class _Plan:
 
     async def wanted(self, type: str, clause: Clause) -> Wanted:
         """Return what is to be found of a type."""
+        clause = await _guarded(self._use, type, clause, self._gate)
         of_few = await self._is_of_few(type, clause)
         relations, others = parted(clause)
         if not relations or not others:
@@ -111,8 +123,11 @@ class _Plan:
                 return Filed(param, tuple(reference.term(param, each) for found in ends for each in found))
             case PersonReference(_, references):
                 return reference.widened(clause, await self._persons.others(references))
+            case Shown(part, among):
+                return Shown(await self._straight(type, part), among)
             case Has():
-                return SelfIn(tuple(await self._pointed_to(clause)))
+                due = await due_overall(self._use, self._gate, clause.type)
+                return SelfIn(tuple(await self._pointed_to(pointing(self._use.registry, clause, due))))
             case Listed(id):
                 return IdIn(await self._listed(type, id))
             case InValueSet() | Subsumed():
@@ -185,11 +200,12 @@ class _Plan:
     async def _listed(self, type: str, id: str) -> tuple[str, ...]:
         """Return the ids of what stands in a List that the requester may read; one that is hidden is empty."""
         use = self._use
-        document = await use.resources.read("List", id, self._gate.lettered("r"))
+        gate = self._gate.lettered("r")
+        document = await use.resources.read("List", id, gate)
         if document is None:
             return ()
-        [body] = await use.resources.opened("List", [document])
-        found = listed(parse(body), type, Here(use.zone, use.settings.public_base))
+        [row] = await opened_of(use, gate, "List", [document])
+        found = listed(parse(row.body), type, Here(use.zone, use.settings.public_base))
         if len(found) > MOST_CHAINED:
             raise TooCostly(f"The List holds more than {MOST_CHAINED} resources of type {type}.")
         return found

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from consent_engine.predicate import holds
+from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
-from fhir_server.search.ast import Clause, IdIn, SelfIn, needs_body, transform
+from fhir_server.redaction.showing import shown as bodies_shown
+from fhir_server.search.ast import Clause, IdIn, Obliged, SelfIn, needs_body, transform
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
-from fhir_server.store.resources import Document, Gate, Sort
+from fhir_server.store.permitted import record_of
+from fhir_server.store.resources import Document, Sort
 from fhir_server.store.shadow import self_term
 
 MOST_OPENED = 5_000
@@ -39,7 +43,7 @@ def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
 
 
 async def rows_of(
-    use: Services, wanted: Wanted, gate: Gate, *, limit: int, shown: Mapping[str, Any] = SHOWN
+    use: Services, wanted: Wanted, gate: RequestGate, *, limit: int, shown: Mapping[str, Any] = SHOWN
 ) -> list[Document]:
     """Return the first rows of what is wanted, by id, decided on opened bodies where that is needed."""
     if needs_body(wanted.clause):
@@ -48,9 +52,9 @@ async def rows_of(
 
 
 async def opened(
-    use: Services, wanted: Wanted, gate: Gate, order: Sort, *, too_many: TooCostly | None = None
+    use: Services, wanted: Wanted, gate: RequestGate, order: Sort, *, too_many: TooCostly | None = None
 ) -> list[tuple[Document, Any]]:
-    """Return what is wanted, with each resource; decided on opened bodies where that is needed.
+    """Return what is wanted, with each resource as it is shown; decided on that where it is needed.
 
     Raises TooCostly, or the problem given, if too much must be opened.
     """
@@ -59,7 +63,7 @@ async def opened(
     )
     if len(rows) > MOST_OPENED:
         raise too_many or looked_through()
-    found = zip(rows, map(parse, await use.resources.opened(wanted.type, rows)), strict=True)
+    found = zip(rows, map(parse, await bodies_shown(use, gate, wanted.type, rows)), strict=True)
     if not needs_body(wanted.clause):
         return list(found)
     clause = _with_ids(use, wanted, rows)
@@ -71,9 +75,14 @@ def looked_through() -> TooCostly:
 
 
 def _with_ids(use: Services, wanted: Wanted, rows: Sequence[Document]) -> Clause:
-    """Return the clause for these rows with ids in place of keyed self terms, which a resource alone does not show."""
+    """Return the clause for these rows with ids in place of what a resource alone does not show.
+
+    These are keyed self terms, and whether something of it is withheld.
+    """
 
     def named(clause: Clause) -> Clause:
+        if isinstance(clause, Obliged):
+            return IdIn(tuple(row["_id"] for row in rows if holds(clause.predicate, record_of(wanted.type, row))))
         if not isinstance(clause, SelfIn):
             return clause
         numbers = set(clause.numbers)

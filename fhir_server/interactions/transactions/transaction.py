@@ -65,7 +65,7 @@ async def _written(
     versions |= {each: versions[creator] for each, creator in plan.shared.items()}
     for entry in entries if plan.kept else ():
         if entry.number in plan.kept:
-            versions[entry.number] = await existing(use, entry.type, plan.kept[entry.number])
+            versions[entry.number] = await existing(use, call, entry.type, plan.kept[entry.number])
     created = {number for number, draft in drafts.items() if draft.old is None}
     return {
         each.number: _stored(call, versions[each.number], "201" if each.number in created else "200")

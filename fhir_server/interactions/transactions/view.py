@@ -14,6 +14,7 @@ from fhir_server.interactions.conditional import Condition, Found
 from fhir_server.interactions.transactions.entries import Entry, located
 from fhir_server.search.ast import And, Clause, Filed, Or, PersonReference
 from fhir_server.store.shadow import stamped
+from fhir_server.store.writing import Draft
 
 
 async def search(
@@ -56,7 +57,8 @@ class View:
     def make(self, place: str, resource: Mapping[str, Any]) -> None:
         """Add a resource as the transaction will store it at a Type/id."""
         type, _, id = place.partition("/")
-        made = self._made[place] = stamped(resource, id=id, version=1, at=self._use.now())
+        draft = self._use.writer.labelled(Draft(resource, id, custodian=""))
+        made = self._made[place] = stamped(draft.resource, id=id, version=1, at=self._use.now())
         self._of_type[type][place] = None
         for term in self._use.projector(made).terms:
             self._filed[type, term][place] = None

@@ -1,0 +1,47 @@
+"""POST /auth/introspect — RFC 7662; SMART App Launch 2.2, "Token introspection".
+
+Only confidential clients may ask, and they learn of tokens of their own and of their own institution; all other tokens
+are answered as if they did not exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhir_server.auth.bearer import Bearer
+from fhir_server.auth.server.authentication import Caller
+from fhir_server.auth.server.authority import Authority
+from fhir_server.auth.server.problems import unauthorized_client
+
+INACTIVE: dict[str, Any] = {"active": False}
+SHOWN = ("scope", "client_id", "iss", "sub", "aud", "exp", "iat", "jti", "role", "org", "purpose", "auth_time")
+
+
+async def introspected(use: Authority, bearer: Bearer, caller: Caller, token: str) -> dict[str, Any]:
+    """Return what a token says if it is active. Raises unauthorized_client."""
+    if not caller.client.confidential:
+        raise unauthorized_client("Only clients that prove who they are may introspect tokens.")
+    if refresh := use.grants.read_refresh_token(token):
+        return await _refresh_token(use, caller, *refresh)
+    claims = await bearer.claims(token)
+    if claims is None or await use.revocations.revoked(grant=claims["grant"], jti=claims["jti"]):
+        return INACTIVE
+    client = caller.client
+    if claims["client_id"] != client.id and (client.organization is None or claims["org"] != client.organization):
+        return INACTIVE
+    grant = await use.grants.grant(claims["grant"])
+    context = dict(grant.granted.context) if grant else {}
+    if "patient" in claims:
+        context.setdefault("patient", claims["patient"].partition("/")[2])
+    said = {name: claims[name] for name in SHOWN if name in claims}
+    return {**context, **said, "active": True, "token_type": "Bearer", "fhirUser": f"{use.base}/{claims['fhirUser']}"}
+
+
+async def _refresh_token(use: Authority, caller: Caller, id: str, turn: int) -> dict[str, Any]:
+    grant = await use.grants.grant(id)
+    if grant is None or grant.client != caller.client.id or grant.revoked or grant.turn != turn:
+        return INACTIVE
+    if grant.until <= use.now():
+        return INACTIVE
+    scope, exp = grant.granted.claims["scope"], int(grant.until)
+    return {"active": True, "client_id": grant.client, "scope": scope, "exp": exp, "iss": use.origin}

@@ -1,0 +1,82 @@
+"""What was revoked, known at once in every worker.
+
+A revoked grant or token is a row that lives as long as an access token can. It is stored in one transaction with the
+count of revocations, which every request reads with the consent epochs; the rows are read again only when that changed.
+Source: RFC 7009; consent.md, D14.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.auth.requester import Requester
+from fhir_server.auth.server.vault import GRANTS, REVOKED
+from fhir_server.errors import Unauthenticated
+from fhir_server.store.coalesce import Coalesced
+from fhir_server.store.commit import Unit
+from fhir_server.store.consents import Epochs
+from fhir_server.store.numbers import EPOCHS, REVOCATIONS
+
+# Longer than any access token lives (settings.py), and than clocks differ.
+KEPT = timedelta(hours=1, minutes=5)
+# A revoked grant is remembered longer, so that a refresh token that comes back is known to be revoked.
+GRANT_KEPT = timedelta(days=90)
+
+
+def revoke_grants(ids: Iterable[str], unit: Unit) -> None:
+    """Add to a unit that these grants end, and with them every token that stands on them."""
+    now, found = datetime.now(UTC), list(ids)
+    for id in found:
+        ended = {"$set": {"revoked": True}, "$setOnInsert": {"until": now + GRANT_KEPT}}
+        unit.touch(GRANTS, {"_id": id}, ended)
+    _revoke([f"grant:{id}" for id in found], now, unit)
+
+
+def revoke_token(jti: str, unit: Unit) -> None:
+    """Add to a unit that one access token ends; for tokens that stand on no grant of a user."""
+    _revoke([f"token:{jti}"], datetime.now(UTC), unit)
+
+
+def revoke_generation(generation: str, unit: Unit) -> None:
+    """Add to a unit that all tokens end which a registration of a client was given for itself."""
+    _revoke([f"grant:{generation}"], datetime.now(UTC), unit)
+
+
+def _revoke(names: list[str], now: datetime, unit: Unit) -> None:
+    if not names:
+        return
+    for name in names:
+        unit.touch(REVOKED, {"_id": name}, {"$set": {"until": now + KEPT}})
+    unit.touch(EPOCHS, {"_id": REVOCATIONS}, {"$inc": {"n": 1}})
+
+
+class Revocations:
+    """The revoked grants and tokens whose access tokens may not have expired yet."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._rows = database[REVOKED]
+        self._read: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._fetched: Coalesced[str, frozenset[str]] = Coalesced(self._fetch)
+
+    async def check(self, requester: Requester, epochs: Epochs) -> None:
+        """Raise Unauthenticated if the requester's token was revoked before these epochs were read."""
+        if self._read[0] != epochs.revocations:
+            # Read after the count was: at least as new as it says.
+            found = await asyncio.shield(self._fetched.get("all"))
+            self._read = (epochs.revocations, found or frozenset())
+        revoked = self._read[1]
+        if revoked and (f"grant:{requester.grant}" in revoked or f"token:{requester.token}" in revoked):
+            raise Unauthenticated("The access token is not valid here.", error="invalid_token")
+
+    async def revoked(self, *, grant: str | None, jti: str) -> bool:
+        """Return whether a token is revoked by now, read afresh."""
+        return await self._rows.find_one({"_id": {"$in": [f"grant:{grant}", f"token:{jti}"]}}) is not None
+
+    async def _fetch(self, _: list[str]) -> dict[str, frozenset[str]]:
+        rows = await self._rows.find({}, {"_id": 1}).to_list()
+        return {"all": frozenset(row["_id"] for row in rows)}

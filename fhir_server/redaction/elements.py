@@ -1,0 +1,102 @@
+"""Elements that an obligation withholds, taken out of a resource.
+
+What is shown does not depend on whether there was a value: the reason `masked` stands where the element would stand in
+any case, so that a masked value and an absent one look the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from fhir_server.definitions.registry import Element, Registry
+from fhir_server.redaction.marks import MASKED, REASON, Json, labelled
+
+# They say nothing by being there, or a reason would not be valid in their place: they only go.
+_WITHOUT_REASON = frozenset({"Extension", "Narrative", "Resource", "xhtml"})
+_WITH_CHILDREN = frozenset({"BackboneElement", "Element"})
+
+
+def masked(registry: Registry, resource: Json, elements: Collection[str]) -> Json:
+    """Return a resource without these elements ("Patient.telecom"); the same object if none of them bears on it.
+
+    What it contains is masked by its own type. A contained resource takes no labels (R4 dom-4): what contains it has
+    them. What a Bundle holds stays: one in which something is withheld is hidden as a whole (auth/policy.py).
+    """
+    # The longest first: what stands in place of an element is not to be changed by what is withheld within it.
+    own = sorted((path for each in elements if (path := _within(resource, each))), key=lambda path: (-len(path), path))
+    inner = _contained(registry, resource, elements)
+    if inner is resource and not own:
+        return resource
+    for path in own:
+        inner = _without(registry, inner, str(resource["resourceType"]), path)
+    return labelled(inner)
+
+
+def element_at(registry: Registry, at: str, name: str) -> Element | None:
+    """Return the child of a type or path that has this name, a choice also by the name of one of its types."""
+    children = registry.elements(at)
+    if name in children:
+        return children[name]
+    return next((each for each in children.values() if any(name == json for json, _ in each.json_names())), None)
+
+
+def inner_path(element: Element, type: str) -> str:
+    """Return where the registry lists the children of an element that has a value of a type."""
+    return element.path if type in _WITH_CHILDREN else type
+
+
+def _within(resource: Json, element: str) -> list[str]:
+    """Return the names that lead to an element within its type; none if the resource is of another type."""
+    type, _, path = element.partition(".")
+    return path.split(".") if path and resource.get("resourceType") == type else []
+
+
+def _contained(registry: Registry, resource: Json, elements: Collection[str]) -> Json:
+    """Return a resource with what it contains masked; the same object if nothing of that is."""
+    contained = resource.get("contained", ())
+    inner = [_unlabelled(each, masked(registry, each, elements)) for each in contained]
+    same = all(new is old for new, old in zip(inner, contained, strict=True))
+    return resource if same else {**resource, "contained": inner}
+
+
+def _unlabelled(before: Json, after: Json) -> Json:
+    """Return a masked contained resource with the meta that it had."""
+    if after is before:
+        return before
+    rest = {key: value for key, value in after.items() if key != "meta"}
+    return {**rest, "meta": before["meta"]} if "meta" in before else rest
+
+
+def _without(registry: Registry, value: Json, at: str, path: list[str]) -> Json:
+    """Return a value without the element at a path. at: where the registry lists the value's children."""
+    element = element_at(registry, at, path[0])
+    if element is None:
+        return value
+    if len(path) == 1:
+        gone = {json for json, _ in element.json_names()}
+        kept = {key: each for key, each in value.items() if key.removeprefix("_") not in gone}
+        return {**kept, **dict(_reason(registry, at, element))}
+    made = dict(value)
+    for json, type in element.json_names():
+        if json in value:
+            made[json] = _each(registry, value[json], inner_path(element, type), path[1:])
+    return made
+
+
+def _each(registry: Registry, value: Any, at: str, path: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_each(registry, each, at, path) for each in value]
+    return _without(registry, value, at, path) if isinstance(value, dict) else value
+
+
+def _reason(registry: Registry, at: str, element: Element) -> Iterator[tuple[str, Any]]:
+    """Yield the property that says why the element is not there; none where that cannot be said."""
+    if element.name == "value" and element.choice and "dataAbsentReason" in registry.elements(at):
+        yield "dataAbsentReason", REASON
+        return
+    json, type = element.json_names()[0]
+    if type in _WITHOUT_REASON:
+        return
+    complex = bool(registry.elements(inner_path(element, type)))
+    yield json if complex else f"_{json}", [MASKED] if element.many else MASKED
