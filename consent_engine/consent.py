@@ -87,7 +87,7 @@ class Consent:
 
 
 def _doubts(provision: Provision) -> tuple[Doubt, ...]:
-    return (*provision.doubts, *([Doubt("actor", Reason.GROUP)] if provision.unresolved else []))
+    return (*provision.doubts, *([Doubt("actor", Reason.GROUP)] if provision.unresolved | provision.incomplete else []))
 
 
 def read_consent(

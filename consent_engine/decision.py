@@ -15,7 +15,20 @@ from consent_engine.predicate import Record, holds
 from consent_engine.rules import Compiled
 from consent_engine.vocabulary import Effect, Mode
 
-__all__ = ["PRECEDENCE", "Decision", "Effect", "Ground", "Mode", "Said", "Verdict", "combine", "decide", "evaluate"]
+__all__ = [
+    "PRECEDENCE",
+    "PRECEDENCE_OF_PERSONS",
+    "Decision",
+    "Effect",
+    "Ground",
+    "Mode",
+    "Said",
+    "Verdict",
+    "combine",
+    "decide",
+    "evaluate",
+    "joint",
+]
 
 
 class Verdict(Enum):
@@ -31,6 +44,14 @@ class Verdict(Enum):
 PRECEDENCE = (
     (Verdict.UNREADABLE, Effect.DENY),
     (Verdict.FORBIDS, Effect.DENY),
+    (Verdict.PERMITS, Effect.PERMIT),
+)
+
+# For a record of several persons: it is permitted only if each of them permits it (D6).
+PRECEDENCE_OF_PERSONS = (
+    (Verdict.UNREADABLE, Effect.DENY),
+    (Verdict.FORBIDS, Effect.DENY),
+    (Verdict.SILENT, Effect.DENY),
     (Verdict.PERMITS, Effect.PERMIT),
 )
 
@@ -86,16 +107,27 @@ def combine(said: Iterable[Said], mode: Mode = Mode.DENY_OVERRIDES) -> Decision:
     heard = [each for each in said if each.verdict is not Verdict.SILENT]
     if mode is Mode.NEWEST_WINS:
         heard = _newest(heard)
-    for verdict, effect in PRECEDENCE:
-        matching = [each.grounds for each in heard if each.verdict is verdict]
-        if matching:
-            return Decision(effect, verdict, frozenset().union(*matching), mode)
-    return Decision(Effect.DENY, Verdict.SILENT, frozenset(), mode)
+    return _first(PRECEDENCE, [(each.verdict, each.grounds) for each in heard], mode)
 
 
 def decide(compiled: Iterable[Compiled], record: Record, mode: Mode = Mode.DENY_OVERRIDES) -> Decision:
     """Return whether the Consents of one person permit the record."""
     return combine((evaluate(each, record) for each in compiled), mode)
+
+
+def joint(decisions: Iterable[Decision], mode: Mode = Mode.DENY_OVERRIDES) -> Decision:
+    """Return the decision on a record of several persons from those of each; of no persons: nothing was said."""
+    return _first(PRECEDENCE_OF_PERSONS, [(each.because, each.grounds) for each in decisions], mode)
+
+
+def _first(
+    precedence: Iterable[tuple[Verdict, Effect]], heard: list[tuple[Verdict, frozenset[Ground]]], mode: Mode
+) -> Decision:
+    for verdict, effect in precedence:
+        matching = [grounds for each, grounds in heard if each is verdict]
+        if matching:
+            return Decision(effect, verdict, frozenset().union(*matching), mode)
+    return Decision(Effect.DENY, Verdict.SILENT, frozenset(), mode)
 
 
 def _newest(heard: list[Said]) -> list[Said]:

@@ -21,14 +21,15 @@ def collective(references: Iterable[str]) -> frozenset[str]:
 
 def unresolved(references: Iterable[str], facts: Facts) -> frozenset[str]:
     """Return the groups and teams of which it is not known who belongs to them."""
-    return frozenset(each for each in collective(references) if not _known(each, facts.get(each)))
+    return frozenset(each for each in collective(references) if not _members(each, facts))
 
 
-def _known(reference: str, fact: Mapping[str, Any] | None) -> bool:
-    type = reference.split("/")[0]
-    if fact is None or fact.get("resourceType") != type or changes_meaning(fact):
-        return False
-    return _KNOWN[type](fact)
+def incomplete(references: Iterable[str], facts: Facts) -> frozenset[str]:
+    """Return the groups and teams to whom others may belong beside those of whom it is known.
+
+    Such are those with members that are groups or institutions themselves: who they are is not among the facts.
+    """
+    return frozenset(each for each in collective(references) if not all(map(_signs_in, _members(each, facts))))
 
 
 def changes_meaning(fact: Mapping[str, Any]) -> bool:
@@ -36,21 +37,37 @@ def changes_meaning(fact: Mapping[str, Any]) -> bool:
     return "implicitRules" in fact or carries(fact, "modifierExtension")
 
 
-def _group(group: Mapping[str, Any]) -> bool:
-    in_use = group.get("actual") is True and group.get("active", True) is True
-    return in_use and _enumerates(group.get("member"), "entity")
+def _members(reference: str, facts: Facts) -> list[str | None]:
+    """References to the members of a group or team that is in use; None for one who is not named."""
+    type, fact = reference.split("/")[0], facts.get(reference, {})
+    if fact.get("resourceType") != type or changes_meaning(fact):
+        return []
+    return _READERS[type](fact)
 
 
-def _care_team(team: Mapping[str, Any]) -> bool:
-    return team.get("status", "active") == "active" and _enumerates(team.get("participant"), "member")
+def _group(group: Mapping[str, Any]) -> list[str | None]:
+    if group.get("actual") is not True or group.get("active", True) is not True:
+        return []
+    named = _named(group.get("member"), "entity")
+    quantity = group.get("quantity", len(named))
+    return named if isinstance(quantity, int) and quantity <= len(named) else [*named, None]
 
 
-_KNOWN: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {"Group": _group, "CareTeam": _care_team}
+def _care_team(team: Mapping[str, Any]) -> list[str | None]:
+    return _named(team.get("participant"), "member") if team.get("status", "active") == "active" else []
 
 
-def _enumerates(members: object, element: str) -> bool:
-    """Whether every member is named; one that is a group or team itself is not: its members are not among the facts."""
-    if not isinstance(members, list) or not members:
-        return False
-    named = [relative_reference(each.get(element)) if isinstance(each, Mapping) else None for each in members]
-    return all(each is not None and not each.startswith(COLLECTIVE) for each in named)
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], list[str | None]]] = {"Group": _group, "CareTeam": _care_team}
+
+
+def _named(members: object, element: str) -> list[str | None]:
+    found = members if isinstance(members, list) else []
+    return [relative_reference(each.get(element)) if isinstance(each, Mapping) else None for each in found]
+
+
+# Who can ask for something: a request names its requester as one of these.
+_PERSONAL = ("Device/", "Patient/", "Practitioner/", "RelatedPerson/")
+
+
+def _signs_in(member: str | None) -> bool:
+    return member is not None and member.startswith(_PERSONAL)

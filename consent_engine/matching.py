@@ -30,7 +30,7 @@ class AccessRequest:
 def bears_on(provision: Provision, request: AccessRequest, at: datetime) -> bool:
     """Return whether actor, purpose, action and period match; what is in doubt is taken to match (see doubtful)."""
     return (
-        (_named(provision, request) or bool(provision.unresolved))
+        (_named(provision, request) or bool(provision.unresolved or provision.incomplete))
         and (provision.period is None or provision.period.covers(at))
         and (
             provision.purposes is None

@@ -22,7 +22,7 @@ from consent_engine.elements import (
     period,
     reference,
 )
-from consent_engine.groups import Facts, unresolved
+from consent_engine.groups import Facts, incomplete, unresolved
 from consent_engine.obligations import Obligation, read_obligations
 from consent_engine.predicate import EVERYTHING, Attribute, Predicate, all_of, any_of, either
 from consent_engine.reasons import Doubt, Reason
@@ -37,7 +37,8 @@ class Provision:
     path: FHIRPath in the Consent; depth: 0 for the root.
     effect: None only for a root of a Consent without a base rule.
     recipients: "Type/id"; purposes: ActReason codes; actions: consentaction codes.
-    unresolved: the groups and teams among the recipients of which it is not known who belongs to them.
+    unresolved, incomplete: the groups and teams among the recipients of which it is not known who belongs to them, or
+    who else does.
     period: when the rule is in force; data_period: when the data are from.
     labels: (system, code) of the labels that are named.
     condition: what class, code, data and the custodian and author actors ask of a record.
@@ -50,6 +51,7 @@ class Provision:
     effect: Effect | None
     recipients: frozenset[str] | None = None
     unresolved: frozenset[str] = frozenset()
+    incomplete: frozenset[str] = frozenset()
     purposes: frozenset[str] | None = None
     actions: frozenset[str] | None = None
     period: Span | None = None
@@ -120,6 +122,7 @@ def _actor(provision: Provision, value: object, reading: Reading) -> Provision:
         provision,
         recipients=frozenset(recipients) or None,
         unresolved=unresolved(recipients, reading.facts),
+        incomplete=incomplete(recipients, reading.facts),
         condition=all_of(*condition),
     )
 

@@ -7,7 +7,7 @@ What the request and the instant settle (actor, purpose, action, period) is sett
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 from consent_engine.consent import Consent
 from consent_engine.dates import FIRST_INSTANT, LAST_INSTANT, Span
@@ -138,19 +138,17 @@ def _deny_overrides(usable: list[Compiled]) -> Said:
 
 def _newest_wins(usable: list[Compiled]) -> Said:
     """Every statement holds where no newer one says the opposite, nor, of a permit, one of the same instant."""
-    statements = [(each.counts_from(Effect.PERMIT), False, permits(each)) for each in usable]
-    statements += [(each.counts_from(Effect.DENY), True, forbids(each)) for each in usable]
-    permitted = forbidden = newer_permits = newer_denials = cast(Predicate, NOTHING)
-    for _, denies, when in sorted(statements, key=lambda each: each[:2], reverse=True):
-        if denies:
-            forbidden = either(forbidden, all_of(when, negate(newer_permits)))
-            newer_denials = either(newer_denials, when)
-        else:
-            permitted = either(permitted, all_of(when, negate(newer_denials)))
-            newer_permits = either(newer_permits, when)
-    return permitted, forbidden
+    statements = [(each.counts_from(effect), effect, says(each)) for each in usable for effect, says in _SAYS]
+    said: dict[Effect, list[Predicate]] = {Effect.PERMIT: [], Effect.DENY: []}
+    newer: dict[Effect, Predicate] = {Effect.PERMIT: NOTHING, Effect.DENY: NOTHING}
+    for _, effect, when in sorted(statements, key=lambda each: (each[0], each[1] is Effect.DENY), reverse=True):
+        if when != NOTHING:
+            said[effect].append(all_of(when, negate(newer[effect.opposite])))
+            newer[effect] = either(newer[effect], when)
+    return either(*said[Effect.PERMIT]), either(*said[Effect.DENY])
 
 
+_SAYS = ((Effect.PERMIT, permits), (Effect.DENY, forbids))
 _JOINED = {Mode.DENY_OVERRIDES: _deny_overrides, Mode.NEWEST_WINS: _newest_wins}
 
 

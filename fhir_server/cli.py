@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,8 +29,14 @@ from rich.progress import (
 
 from fhir_server import logs
 from fhir_server.app import Parts, assemble, bearer_of, keyring_of
+from fhir_server.auth.accounts import commands as accounts
+from fhir_server.auth.accounts.account import InvalidAccount
+from fhir_server.auth.accounts.passwords import WeakPassword
 from fhir_server.auth.bearer import InvalidClaims
 from fhir_server.auth.requester import Role
+from fhir_server.auth.server import commands as authorization
+from fhir_server.auth.server.authority import Authority
+from fhir_server.auth.server.clients import InvalidClient
 from fhir_server.crypto.keyring import Keyring, KeyringError
 from fhir_server.demo import run as demo_run
 from fhir_server.loading.files import RejectsFile, Source, chunks, read, sources
@@ -78,6 +84,53 @@ def opened(settings: Settings) -> Iterator[tuple[Keyring, str]]:
         return
     with running(settings.data, announce=lambda text: say.print(text, style="dim")) as uri:
         yield keyring, uri
+
+
+@contextmanager
+def _authority(data: Path | None) -> Iterator[authorization.Running]:
+    """Yield what runs work with the authorization server of an installation."""
+    settings = Settings.load(data)
+    with opened(settings) as (keyring, uri):
+
+        def run(work: Callable[[Authority], Awaitable[Any]]) -> Any:
+            async def within() -> Any:
+                parts = assemble(settings, keyring, uri=uri)
+                try:
+                    await parts.ready()
+                    return await work(parts.authority(settings, keyring))
+                finally:
+                    await parts.client.close()
+
+            return asyncio.run(within())
+
+        yield run
+
+
+@contextmanager
+def _office(data: Path | None) -> Iterator[accounts.Running]:
+    """Yield what runs work with the accounts of an installation."""
+    settings = Settings.load(data)
+    with opened(settings) as (keyring, uri):
+
+        def run(work: Callable[[accounts.Office], Awaitable[Any]]) -> Any:
+            async def within() -> Any:
+                parts = assemble(settings, keyring, uri=uri)
+                try:
+                    await parts.ready()
+                    authority = parts.authority(settings, keyring)
+                    desk = parts.reception(settings, keyring, authority)
+                    return await work(accounts.Office(desk.users, desk.sessions, authority))
+                finally:
+                    await parts.client.close()
+
+            return asyncio.run(within())
+
+        yield run
+
+
+app.add_typer(authorization.clients(_authority), name="client")
+app.add_typer(accounts.users(_office), name="user")
+app.add_typer(authorization.keys(_authority), name="keys")
 
 
 @app.command()
@@ -332,6 +385,9 @@ def main() -> None:
         MongoUnavailable,
         WrongInstallation,
         InvalidClaims,
+        InvalidClient,
+        InvalidAccount,
+        WeakPassword,
         LoadingBroken,
         FileNotFoundError,
     ) as error:

@@ -70,9 +70,10 @@ class Unauthenticated(Problem):
 
     status, issue = 401, "login"
 
-    def __init__(self, diagnostics: str) -> None:
+    def __init__(self, diagnostics: str, *, error: str | None = None) -> None:
+        """error: RFC 6750's code where a token came that is not valid; None where none came."""
         super().__init__(diagnostics)
-        self.headers = {"WWW-Authenticate": 'Bearer realm="fhir"'}
+        self.headers = {"WWW-Authenticate": 'Bearer realm="fhir"' + (f', error="{error}"' if error else "")}
 
 
 class Forbidden(Problem):

@@ -41,7 +41,7 @@ def shown(name: str) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
-    return "empty" if default == frozenset() else str(default)
+    return "empty" if default in (frozenset(), ()) else str(default)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consent_engine.decision import Ground
@@ -32,6 +33,10 @@ SERVER = "fhir-facade"
 RESOURCE_ROLE, CONSENT_ROLE = "4", "12"
 # Stands for the path of a Consent that decided as a whole.
 WHOLE = "Consent"
+
+# As many provisions that decided as an event can be found by, and as many sets of them as are kept ready.
+NAMED_GROUNDS = 8
+KNOWN_GROUNDS = 10_000
 
 ACTIONS = {
     "create": "C",
@@ -176,14 +181,35 @@ def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
     if happening.query is not None:
         encoded = base64.b64encode(happening.query.encode()).decode()
         yield {"type": _coding("audit-entity-type", "2"), "role": _role("24"), "query": encoded}
-    grounds = {ground for each in happening.touched for ground in each.grounds}
-    for ground in sorted(grounds, key=lambda each: (each.consent, each.version, each.path)):
-        yield {
+    yield from _grounds(_joint({each.grounds for each in happening.touched}))
+
+
+def _joint(several: set[frozenset[Ground]]) -> frozenset[Ground]:
+    """Return the grounds of all; most often those of all records are the same."""
+    return several.pop() if len(several) == 1 else frozenset().union(*several)
+
+
+@lru_cache(KNOWN_GROUNDS)
+def _grounds(grounds: frozenset[Ground]) -> tuple[dict[str, Any], ...]:
+    """Return the entities of the provisions that decided.
+
+    The first have one each, by which an event is found; where there are very many, as where a patient gave hundreds of
+    Consents that permit the same, the others are listed in one.
+    """
+    found = sorted(grounds, key=lambda each: (each.consent, each.version, each.path))
+    entities = [
+        {
             "what": {"reference": f"Consent/{ground.consent}/_history/{ground.version}"},
             "type": _coding("audit-entity-type", "2"),
             "role": _role(CONSENT_ROLE),
             "detail": [{"type": "provision", "valueString": ground.path or WHOLE}],
         }
+        for ground in found[:NAMED_GROUNDS]
+    ]
+    if others := found[NAMED_GROUNDS:]:
+        lines = (f"Consent/{each.consent}/_history/{each.version}#{each.path or WHOLE}" for each in others)
+        entities.append({**OTHERS, "detail": [{"type": "provisions", "valueString": "\n".join(lines)}]})
+    return tuple(entities)
 
 
 def _coding(system: str, code: str) -> dict[str, Any]:
@@ -192,3 +218,7 @@ def _coding(system: str, code: str) -> dict[str, Any]:
 
 def _role(code: str) -> dict[str, Any]:
     return {"system": ENTITY_ROLES, "code": code}
+
+
+# What lists the provisions that decided beside those that are named.
+OTHERS = {"type": _coding("audit-entity-type", "2"), "role": _role(CONSENT_ROLE)}

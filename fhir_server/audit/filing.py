@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.audit.basis import DECISION, SECURITY_RESOURCE
+from fhir_server.audit.event import OTHERS
 from fhir_server.search.project import Projector
 from fhir_server.store.shadow import self_term
 
@@ -83,6 +84,9 @@ class Filing:
         yield self._known((kind, decided), specimen | ({"entity": [_DECISION]} if decided else {})), ""
         for entity in entities:
             if entity["type"] is DECISION:
+                continue
+            if entity["type"] is OTHERS["type"]:
+                yield self._known("others", {"resourceType": "AuditEvent", "entity": [OTHERS]}), ""
                 continue
             named = NAMED.fullmatch(entity["what"]["reference"]) if "what" in entity else None
             if named is None:  # the query that was asked, or what somebody asked for that cannot be an id

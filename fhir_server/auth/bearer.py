@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 from joserfc import jwt
@@ -30,6 +31,8 @@ TYPES = frozenset({"at+jwt", "application/at+jwt"})
 KNOWN_TOKENS = 50_000
 # How far the clocks of machines that share a database may differ, in seconds.
 LEEWAY = 5
+# No token of the authorization server lives longer (settings.py), in seconds.
+LONGEST = 3_600
 NOT_VALID = "The access token is not valid here."
 
 SigningKey = ECKey | RSAKey
@@ -77,12 +80,20 @@ def requester_of(claims: Mapping[str, Any]) -> Requester:
 
 
 @dataclass(frozen=True, slots=True)
+class Verifying:
+    """A key whose tokens are taken. until: seconds since 1970 from when on they are not."""
+
+    key: SigningKey
+    until: float = inf
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """Whose tokens are accepted beside the operator's. keys: reads, by kid, those that are published now."""
 
     name: str
     audience: str
-    keys: Callable[[], Awaitable[Mapping[str, SigningKey]]]
+    keys: Callable[[], Awaitable[Mapping[str, Verifying]]]
 
 
 class _UnknownKey(Exception):
@@ -99,7 +110,7 @@ class Bearer:
         self._issuer = issuer
         self._server = server
         self._clock = clock
-        self._keys: Mapping[str, SigningKey] = {}
+        self._keys: Mapping[str, Verifying] = {}
         self._learning: Coalesced[str, bool] = Coalesced(self._learn)
         self._known: OrderedDict[bytes, tuple[float, Requester]] = OrderedDict()
 
@@ -144,7 +155,7 @@ class Bearer:
         """Return what a token of the authorization server says that is valid and not expired; None if it is not."""
         try:
             await self.requester(token, now=self._clock())
-            found = self._decoded(token)
+            found, _ = self._decoded(token)
         except (Unauthenticated, _UnknownKey):
             return None
         return found if self._server and found["iss"] == self._server.name else None
@@ -153,8 +164,8 @@ class Bearer:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
         if known is None:
-            claims = self._decoded(token)
-            known = self._known[digest] = (float(claims["exp"]), _described(claims))
+            claims, until = self._decoded(token)
+            known = self._known[digest] = (min(float(claims["exp"]), until), _described(claims))
             if len(self._known) > KNOWN_TOKENS:
                 self._known.popitem(last=False)
         expires, requester = known
@@ -162,14 +173,18 @@ class Bearer:
             raise Unauthenticated("The access token has expired: get a new one.", error="invalid_token")
         return requester
 
-    def _decoded(self, token: str) -> Claims:
-        """Return the claims of a token of ours that is not from the future. Raises Unauthenticated, _UnknownKey."""
+    def _decoded(self, token: str) -> tuple[Claims, float]:
+        """Return what a token of ours says that is not from the future, and until when its key is good.
+
+        Raises Unauthenticated, _UnknownKey.
+        """
         try:
             found = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
             self._check(found.header, found.claims)
         except (JoseError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Unauthenticated(NOT_VALID, error="invalid_token") from error
-        return found.claims
+        kid = found.header.get("kid")
+        return found.claims, self._keys[kid].until if kid is not None else inf
 
     def _key_of(self, token: GuestProtocol) -> SigningKey:
         kid = token.headers().get("kid")
@@ -177,7 +192,7 @@ class Bearer:
             return self._key
         if self._server is None or not isinstance(kid, str) or kid not in self._keys:
             raise _UnknownKey
-        return self._keys[kid]
+        return self._keys[kid].key
 
     def _check(self, header: Mapping[str, Any], claims: Claims) -> None:
         """Raise ValueError unless header and claims are those of an access token for this server, by now."""
@@ -191,12 +206,13 @@ class Bearer:
         latest = self._clock() + LEEWAY
         if float(claims["iat"]) > latest or float(claims.get("nbf", 0)) > latest:
             raise ValueError("from the future")
-        if not float(claims["exp"]) > 0:
+        if not 0 < float(claims["exp"]) < (latest + LONGEST if server else inf):
             raise ValueError("without end")
 
     async def _learn(self, _: list[str]) -> dict[str, bool]:
         if self._server:
             self._keys = await self._server.keys()
+            self._known.clear()  # a key may have been taken back
         return {}
 
 

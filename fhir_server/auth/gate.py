@@ -11,9 +11,10 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from consent_engine.consent import Consent
-from consent_engine.decision import Decision, Effect, decide
+from consent_engine.decision import Decision, Effect, joint
+from consent_engine.digest import Digest
 from consent_engine.predicate import NOTHING, Attribute, Predicate, bound
-from consent_engine.rules import AccessRequest, Compiled, combined, obligations, rules_for
+from consent_engine.rules import AccessRequest, Compiled, obligations, rules_for
 from consent_engine.vocabulary import Mode
 from fhir_server.auth.memberships import Memberships
 from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, due, permission, reports
@@ -26,8 +27,9 @@ from fhir_server.store.permitted import Due, Permitted, persons_of, record_of
 from fhir_server.store.persons import Persons
 from fhir_server.store.shadow import personal_types
 
-Rules = Mapping[Hashable, tuple[Compiled, ...]]
+Digests = Mapping[Hashable, Digest]
 Said = tuple[Predicate, Predicate, Due]  # permitted, forbidden, obliged to
+NOTHING_SAID = Digest(())
 KNOWN_RULES = 50_000
 KNOWN_REQUESTERS = 1_000
 
@@ -44,14 +46,16 @@ Revoked = Callable[[Requester, Epochs], Awaitable[None]]  # raises Unauthenticat
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the Consents say to one kind of requester: until when, in groups, and rule by rule.
+    """What the Consents say to one kind of requester: until when, in groups, and person by person.
 
-    permitted: what follows from it for each requester, worked out once.
+    permitted: what follows from it for each requester, worked out once. lapsed: id and version of the Consents whose giver
+    may no longer speak for the patient.
     """
 
     until: datetime | None = None
     groups: tuple[Group, ...] = ()
-    rules: Rules = field(default_factory=dict)
+    digests: Digests = field(default_factory=dict)
+    lapsed: frozenset[tuple[str, str]] = frozenset()
     permitted: dict[Hashable, Permitted] = field(default_factory=dict, compare=False)
 
     def holds_at(self, now: datetime) -> bool:
@@ -64,13 +68,37 @@ class _Heard(NamedTuple):
     consents: tuple[Consent, ...]
     since: datetime
     until: datetime | None
-    rules: tuple[Compiled, ...]
+    digest: Digest
     said: Said
 
     def holds(self, consents: tuple[Consent, ...], now: datetime) -> bool:
-        """Return whether it is still so. consents: the same versions, which may be read under other facts."""
-        same = all(one is other for one, other in zip(self.consents, consents, strict=True))
-        return same and self.since <= now and (self.until is None or now < self.until)
+        """Return whether it is still so."""
+        if self.consents is not consents and not _same(self.consents, consents):
+            return False
+        return self.since <= now and (self.until is None or now < self.until)
+
+
+def _same(some: tuple[Consent, ...], others: tuple[Consent, ...]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
+def _standing(heard: Mapping[Hashable, _Heard]) -> Standing:
+    """Return what follows from what the Consents of each person say."""
+    said: dict[Said, set[Hashable]] = {}
+    for person, each in heard.items():
+        said.setdefault(each.said, set()).add(person)
+    groups = tuple(
+        Group(frozenset(persons), permit, forbid, obliged)
+        for (permit, forbid, obliged), persons in said.items()
+        if permit != NOTHING or forbid != NOTHING or obliged
+    )
+    digests = {person: each.digest for person, each in heard.items()}
+    return Standing(
+        min((each.until for each in heard.values() if each.until), default=None),
+        groups,
+        digests,
+        frozenset(one for each in digests.values() for one in each.lapsed),
+    )
 
 
 class Gatekeeper:
@@ -102,6 +130,7 @@ class Gatekeeper:
         self.term = index
         self._labels = labels
         self._heard: dict[Hashable, _Heard] = {}
+        self._standings: dict[Hashable, tuple[Mapping[Hashable, _Heard], Standing]] = {}
         self._overall: dict[AccessRequest, tuple[ByPerson, Standing]] = {}
         self.silence = Standing()
 
@@ -115,21 +144,28 @@ class Gatekeeper:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
         return RequestGate(self, requester, letter, action, _Basis(self, requester))
 
-    def standing(self, by_person: ByPerson, request: AccessRequest, now: datetime) -> Standing:
-        """Return what these persons' Consents say to a request now."""
+    def standing(
+        self, by_person: ByPerson, request: AccessRequest, now: datetime, *, overall: bool = False
+    ) -> Standing:
+        """Return what these persons' Consents say to a request now; the same object as long as they say the same.
+
+        overall: the Consents are those that may bear on the requester, not all that the persons have.
+        """
         if not any(by_person.values()):
             return self.silence
-        heard = {person: self._heard_of(consents, request, now) for person, consents in by_person.items()}
-        said: dict[Said, set[Hashable]] = {}
-        for person, each in heard.items():
-            said.setdefault(each.said, set()).add(person)
-        groups = tuple(
-            Group(frozenset(persons), permit, forbid, obliged)
-            for (permit, forbid, obliged), persons in said.items()
-            if permit != NOTHING or forbid != NOTHING or obliged
-        )
-        ends = [each.until for each in heard.values() if each.until]
-        return Standing(min(ends, default=None), groups, {person: each.rules for person, each in heard.items()})
+        heard = {
+            person: self._heard_of(person, consents, request, now, overall=overall)
+            for person, consents in by_person.items()
+        }
+        key = (request, frozenset(heard), overall)
+        known = self._standings.get(key)
+        if known and all(known[0][person] is each for person, each in heard.items()):
+            return known[1]
+        if len(self._standings) > KNOWN_RULES:
+            self._standings.clear()
+        found = _standing(heard)
+        self._standings[key] = (heard, found)
+        return found
 
     async def overall(self, request: AccessRequest, epochs: Epochs, now: datetime) -> Standing:
         """Return what all Consents of the store say to a request; made anew only after a Consent or the time changed it."""
@@ -137,31 +173,35 @@ class Gatekeeper:
         known = self._overall.get(request)
         if known and known[0] is by_person and known[1].holds_at(now):
             return known[1]
-        found = self.standing(by_person, request, now)
+        found = self.standing(by_person, request, now, overall=True)
         if len(self._overall) > KNOWN_REQUESTERS:
             self._overall.clear()
         self._overall[request] = (by_person, found)
         return found
 
-    def _heard_of(self, consents: tuple[Consent, ...], request: AccessRequest, now: datetime) -> _Heard:
+    def _heard_of(
+        self, person: Hashable, consents: tuple[Consent, ...], request: AccessRequest, now: datetime, *, overall: bool
+    ) -> _Heard:
         """Return what the Consents of one person say to a request now; worked out once for the same Consents."""
-        key = (tuple((each.id, each.version) for each in consents), request)
+        key = (person, request, overall)
         known = self._heard.get(key)
         if known and known.holds(consents, now):
             return known
         rules = tuple(self._compiled(each, request, now) for each in consents)
-        said = (*combined(rules, self.mode), tuple(obligations(rules).items()))
+        digest = Digest(rules, self.mode)
+        said = (digest.permit, digest.forbid, tuple(obligations(rules).items()))
         until = min((each.until for each in rules if each.until), default=None)
         if len(self._heard) > KNOWN_RULES:
             self._heard.clear()
-        found = self._heard[key] = _Heard(consents, now, until, rules, said)
+        found = self._heard[key] = _Heard(consents, now, until, digest, said)
         return found
 
     def _compiled(self, consent: Consent, request: AccessRequest, now: datetime) -> Compiled:
         plain = rules_for(consent, request, now)
-        return replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self._key)) for rule in plain.rules))
+        return replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self.keyed)) for rule in plain.rules))
 
-    def _key(self, attribute: Attribute, value: Hashable) -> Hashable:
+    def keyed(self, attribute: Attribute, value: Hashable) -> Hashable:
+        """Return the value of an attribute as the store has it."""
         if attribute is Attribute.LABEL:
             return self._labels(str(value))
         return self.term(FILED[attribute] + str(value)) if attribute in FILED else value
@@ -241,8 +281,9 @@ class RequestGate:
         self._action = action
         self._basis = basis
         self.now = basis.now
-        self._heard: list[Rules] = []
+        self._heard: list[Standing] = []
         self._permitted_overall: Permitted | None = None
+        self._permitted_among: list[tuple[frozenset[Hashable], Permitted]] = []
 
     def lettered(self, letter: str) -> RequestGate:
         """Return the gate of the same request for a SMART permission; what both rest on is read once."""
@@ -265,6 +306,24 @@ class RequestGate:
             await self._basis.epochs()
 
     @property
+    def lapsed(self) -> frozenset[tuple[str, str]]:
+        """The Consents (id, version) that were met whose giver may no longer speak for the patient."""
+        return frozenset().union(*(each.lapsed for each in self._heard))
+
+    @property
+    def policy(self) -> Policy:
+        return self._keeper.policy
+
+    @property
+    def mode(self) -> Mode:
+        return self._keeper.mode
+
+    @property
+    def asked_overall(self) -> Permitted | None:
+        """What may be seen of all records, if that was asked."""
+        return self._permitted_overall
+
+    @property
     def memberships(self) -> frozenset[str]:
         """To whom the requester belongs beyond what the token says; known once something was asked."""
         return self._basis.memberships
@@ -273,9 +332,17 @@ class RequestGate:
         """Return what may be seen of records that belong to no persons but these."""
         if not self._keeper.policy.gated:
             return self._permitted(self._keeper.silence)
+        if self._permitted_overall is not None:
+            return self._permitted_overall
+        asked = frozenset(persons)
+        for among, permitted in self._permitted_among:
+            if asked <= among:
+                return permitted
         epochs = await self._basis.epochs()
-        by_person = await self._keeper.consents.of_persons(persons, epochs)
-        return self._permitted(self._hear(self._keeper.standing(by_person, self._asked, self.now)))
+        by_person = await self._keeper.consents.of_persons(asked, epochs)
+        permitted = self._permitted(self._hear(self._keeper.standing(by_person, self._asked, self.now)))
+        self._permitted_among.append((asked, permitted))
+        return permitted
 
     async def overall(self) -> Permitted:
         """Return what may be seen of all records."""
@@ -291,8 +358,12 @@ class RequestGate:
         """Return what the Consents said of a document that this gate judged; None when the policy alone decided."""
         if not self._heard or type in DIRECTORY:
             return None
-        found = [each for person in persons_of(document) for each in self._rules_of(person)]
-        return decide(found, record_of(type, document), self._keeper.mode) if found else None
+        digests = [self._digest_of(person) for person in persons_of(document)]
+        if not any(each.compiled for each in digests):
+            return None
+        record = record_of(type, document)
+        decisions = [each.decide(record) for each in digests]
+        return decisions[0] if len(decisions) == 1 else joint(decisions, self._keeper.mode)
 
     @property
     def breaks_glass(self) -> bool:
@@ -317,12 +388,12 @@ class RequestGate:
 
     def _hear(self, standing: Standing) -> Standing:
         """Keep the rules that a decision of this gate may have come from."""
-        if standing.rules:
-            self._heard.append(standing.rules)
+        if standing.digests:
+            self._heard.append(standing)
         return standing
 
-    def _rules_of(self, person: Hashable) -> tuple[Compiled, ...]:
-        return next((rules[person] for rules in self._heard if person in rules), ())
+    def _digest_of(self, person: Hashable) -> Digest:
+        return next((each.digests[person] for each in self._heard if person in each.digests), NOTHING_SAID)
 
     def _permitted(self, standing: Standing) -> Permitted:
         key = (self._requester, self._letter, self._basis.own, self._basis.context)

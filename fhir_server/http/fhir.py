@@ -75,11 +75,15 @@ class FhirEndpoint:
 
     async def _answer(self, request: Incoming) -> Answer:
         try:
-            requester = self._bearer.verify(headers.bearer(request.headers.get("authorization")), now=time.time())
+            requester = await self._verified(request)
         except Unauthenticated as problem:
             await self._record_stranger(request)
             return refusal(problem)
         return await self._known(request, requester)
+
+    async def _verified(self, request: Incoming) -> Requester:
+        token = headers.bearer(request.headers.get("authorization"))
+        return await self._bearer.requester(token, now=time.time())
 
     async def _known(self, request: Incoming, requester: Requester) -> Answer:
         """Return the answer to somebody who is known."""
@@ -126,6 +130,7 @@ class FhirEndpoint:
             if_none_match=headers.if_none_match(given.get("if-none-match")),
             if_modified_since=headers.if_modified_since(given.get("if-modified-since")),
             if_none_exist=headers.if_none_exist(given.get("if-none-exist")) if asked.interaction == "create" else None,
+            remark=headers.remark(given, requester.purpose),
         )
 
     async def _record_stranger(self, request: Incoming) -> None:

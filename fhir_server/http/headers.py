@@ -5,12 +5,18 @@ Source: FHIR R4 RESTful API, "Managing Return Content", "Conditional Read", "Man
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from consent_engine.vocabulary import PURPOSES
 from fhir_server.errors import InvalidRequest, Unauthenticated
 from fhir_server.interactions.call import Return
 from fhir_server.interactions.transactions.entries import version_of
+
+# Headers by which other systems claim a purpose of use. This one only notes that they claim another than the token.
+PURPOSE = ("purpose-of-use", "x-purpose-of-use")
 
 
 def bearer(authorization: str | None) -> str:
@@ -36,6 +42,19 @@ def preferences(prefer: str | None) -> tuple[bool, Return]:
     )
     wanted = next((each for each in Return if each.value.lower() == said.get("return")), Return.REPRESENTATION)
     return said.get("handling") == "lenient", wanted
+
+
+def remark(headers: Mapping[str, str], purpose: str) -> str | None:
+    """Return what the log is to say of headers that claim another purpose of use than the token; None if none does.
+
+    A purpose is what the token says (consent.md, D8): such headers change nothing. A claim is told only if it is a known
+    code, bare or behind its system: "http://terminology.hl7.org/CodeSystem/v3-ActReason|TREAT".
+    """
+    claimed = {re.split(r"[|#:]", each.strip())[-1] for name in PURPOSE for each in headers.get(name, "").split(",")}
+    others = sorted(claimed - {"", purpose})
+    if not others:
+        return None
+    return f"purpose-mismatch:{others[0]}" if others[0] in PURPOSES else "purpose-mismatch"
 
 
 def if_match(value: str | None) -> str | None:

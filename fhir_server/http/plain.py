@@ -1,6 +1,7 @@
 """What is served beside FHIR, and its OpenAPI 3.1 description: both made from one table of endpoints.
 
-The FHIR API describes itself in FHIR's own way, at [base]/metadata; nothing of it is repeated here.
+The FHIR API describes itself in FHIR's own way, at [base]/metadata, and the authorization server in RFC 8414's, below
+/.well-known; nothing of them is repeated here.
 Source: OpenAPI Specification 3.1.0.
 """
 

@@ -19,7 +19,7 @@ from fhir_server.auth.scopes import Reach
 from fhir_server.definitions.registry import Registry
 from fhir_server.errors import Absent, Forbidden, Problem
 from fhir_server.fhir_json import dump
-from fhir_server.interactions.deciding import basis_of, lapsed_of
+from fhir_server.interactions.deciding import basis_of
 from fhir_server.interactions.terminology import Terminology
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.search.matches import Matches
@@ -177,7 +177,7 @@ def disclosed(
         note="break-glass" if opened else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
         basis=basis_of(gate, type),
-        lapsed=lapsed_of(gate),
+        lapsed=gate.lapsed,
     )
 
 
@@ -212,7 +212,7 @@ def decided(happening: Happening, gate: RequestGate, types: Sequence[str]) -> Ha
     """Return what is to be recorded of an answer about types in which perhaps nothing was found."""
     if happening.basis:
         return happening
-    return replace(happening, basis=basis_of(gate, *(types if len(types) == 1 else ())), lapsed=lapsed_of(gate))
+    return replace(happening, basis=basis_of(gate, *(types if len(types) == 1 else ())), lapsed=gate.lapsed)
 
 
 def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str], query: str) -> Happening:

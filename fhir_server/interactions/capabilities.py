@@ -65,7 +65,7 @@ def _rest(registry: Registry, settings: Settings) -> Json:
             "Every answer is as if the server held only what the requester may see by its token, its role and the"
             " patients' Consents. What is absent and what is hidden is answered alike."
         ),
-        "security": _security(),
+        "security": _security(settings.origin),
         "resource": [_resource(registry, settings, type, led.get(type, [])) for type in sorted(registry.types)],
         "interaction": [{"code": code} for code in OF_SYSTEM if code in _BUNDLES or code in INTERACTIONS],
         "searchParam": [*map(_parameter, supported(registry, ANY_TYPE).values()), *_without_definition()],
@@ -77,11 +77,24 @@ def _rest(registry: Registry, settings: Settings) -> Json:
     return rest
 
 
-def _security() -> Json:
+def _security(origin: str) -> Json:
+    """Return how clients get in; origin: of the authorization server. Clients of SMART 1.0 find it by the extension."""
     system = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+    ends = (("authorize", "authorize"), ("token", "token"), ("introspect", "introspect"), ("revoke", "revoke"))
     return {
-        "cors": False,
-        "service": [{"coding": [{"system": system, "code": "OAuth"}], "text": "Bearer tokens with SMART scopes"}],
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [{"url": name, "valueUri": f"{origin}/auth/{path}"} for name, path in ends],
+            }
+        ],
+        "cors": True,
+        "service": [
+            {
+                "coding": [{"system": system, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}],
+                "text": "SMART App Launch 2.2: see .well-known/smart-configuration",
+            }
+        ],
     }
 
 

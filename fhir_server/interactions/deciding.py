@@ -18,52 +18,25 @@ from consent_engine.predicate import (
     PerPerson,
     Predicate,
 )
-from consent_engine.reasons import Reason
 from fhir_server.audit.basis import Basis
-from fhir_server.auth.gate import RequestGate, Rules
+from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.policy import Policy
 from fhir_server.store.permitted import Permitted
 
 # A permission outlives the request, so that what follows from it is worked out once.
-# So do the rules of many persons.
-MANY, KNOWN = 10, 100
-_lapsed: dict[int, tuple[Rules, frozenset[tuple[str, str]]]] = {}
 _digests: WeakKeyDictionary[Permitted, dict[str, str]] = WeakKeyDictionary()
 
 
 def basis_of(gate: RequestGate, *types: str) -> Basis:
     """Return on what this gate's decisions on resources of these types stood."""
-    keeper, permitted = gate._keeper, gate._permitted_overall
+    permitted = gate.asked_overall
     return Basis(
         gate.now,
-        str(keeper.mode),
-        implicit_of(keeper.policy),
+        str(gate.mode),
+        implicit_of(gate.policy),
         tuple(sorted(gate.memberships)),
         tuple((type, digest(permitted, type)) for type in types) if permitted else (),
     )
-
-
-def lapsed_of(gate: RequestGate) -> frozenset[tuple[str, str]]:
-    """Return the Consents (id, version) that this gate met whose giver may no longer speak for the patient."""
-    return frozenset(each for rules in gate._heard for each in _lapsed_in(rules))
-
-
-def _lapsed_in(rules: Rules) -> frozenset[tuple[str, str]]:
-    """Return those among the rules of some persons; of many persons it is worked out once."""
-    known = _lapsed.get(id(rules))
-    if known and known[0] is rules:
-        return known[1]
-    found = frozenset(
-        (each.consent, each.version)
-        for compiled in rules.values()
-        for each in compiled
-        if each.ignored is Reason.LAPSED
-    )
-    if len(rules) > MANY:
-        if len(_lapsed) > KNOWN:
-            _lapsed.clear()
-        _lapsed[id(rules)] = rules, found
-    return found
 
 
 def implicit_of(policy: Policy) -> str:

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from fhir_server.audit.event import Happening, Outcome, Touched
 from fhir_server.errors import InvalidSearchValue, Problem, Unauthenticated, UnsupportedParameter
 from fhir_server.interactions.call import Answer, Call, Services, outcome, refusal
-from fhir_server.interactions.deciding import basis_of, lapsed_of
+from fhir_server.interactions.deciding import basis_of
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.routes import Request
 from fhir_server.store.numbers import Outdated
@@ -28,7 +28,7 @@ Run = Callable[[Services], Awaitable[Answer]]
 T = TypeVar("T")
 TRIES = 5
 # What may be done without asking the gate for anything, which otherwise finds out that a token was revoked.
-UNGATED = frozenset({"create", "batch"})
+UNGATED = frozenset({"create", "batch", "operation"})
 
 
 async def perform(use: Services, call: Call, request: Request, run: Run) -> Answer:
@@ -66,9 +66,17 @@ async def _answered(use: Services, call: Call, request: Request, run: Run) -> An
         return await _under_present(use, begun)
     except Problem as problem:
         refused = problem
-    for each in await _under_present(use, lambda present: _refused(present, call, request, refused)):
-        await record(use, call, each)
+    try:
+        await _under_present(use, lambda present: _record(present, call, request, refused))
+    except Unauthenticated as revoked:  # found out only now, since what is absent was refused without asking the gate
+        refused = revoked
+        await _under_present(use, lambda present: _record(present, call, request, refused))
     return refusal(refused)
+
+
+async def _record(use: Services, call: Call, request: Request, refused: Problem) -> None:
+    for each in await _refused(use, call, request, refused):
+        await record(use, call, each)
 
 
 async def _under_present(use: Services, work: Callable[[Services], Awaitable[T]]) -> T:
@@ -106,7 +114,7 @@ async def _refused(use: Services, call: Call, request: Request, problem: Problem
     hidden = (await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))).get(request.id)
     gate = use.gatekeeper.gate(call.requester, "r")
     await gate.among(persons_of(hidden) if hidden else ())
-    refused = replace(refused, basis=basis_of(gate), lapsed=lapsed_of(gate))
+    refused = replace(refused, basis=basis_of(gate), lapsed=gate.lapsed)
     if hidden is None or request.type == "AuditEvent":
         return [refused]
     decision = gate.decision(request.type, hidden)

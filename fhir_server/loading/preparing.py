@@ -151,9 +151,8 @@ class Preparer:
             return Draft(resource, resource["id"], self._organization)
         if old.get("deleted"):
             return reborn(resource, resource["id"], self._organization, old)
-        if old["h"] == use.writer.digest(resource):
-            return None
-        return Draft(resource, resource["id"], self._organization, old["v"] + 1, old)
+        draft = use.writer.labelled(Draft(resource, resource["id"], self._organization, old["v"] + 1, old))
+        return None if old["h"] == use.writer.digest(draft.resource) else draft
 
     def _refused(self, use: Services, drafts: Sequence[Draft]) -> dict[Place, str]:
         """Return the search parameters that this user may not put in force or change, with the reason."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from consent_engine.vocabulary import FACADE
 from fhir_server.interactions.call import Answer, Call, Services
 from fhir_server.interactions.cursor import Pairs, Position
 
 BASE = "http://hl7.org/fhir/OperationDefinition"
+OURS = f"{FACADE}/OperationDefinition"
 
 
 class Level(StrEnum):
@@ -72,7 +74,8 @@ Run = Callable[[Services, Call, Invocation], Awaitable[Answer]]
 class Operation:
     """An operation.
 
-    id: of its OperationDefinition in the standard. code: its name in a URL. types: where it is offered; none: for all.
+    id: of its OperationDefinition. base: of the definition's canonical URL: the standard's, or our own. code: its name in a
+    URL. types: where it is offered; none: for all.
     searches: it also takes the search parameters of its type. pages: its answer can have page links.
     """
 
@@ -85,11 +88,12 @@ class Operation:
     affects_state: bool = False
     searches: bool = False
     pages: bool = False
+    base: str = BASE
 
     @property
     def url(self) -> str:
         """The canonical URL of the definition."""
-        return f"{BASE}/{self.id}"
+        return f"{self.base}/{self.id}"
 
     def offered(self, type: str | None, level: Level) -> bool:
         """Return whether it can be invoked on a type (None: the system) at a level."""

@@ -39,7 +39,7 @@ async def document(use: Services, call: Call, asked: Invocation) -> Answer:
         gate_for(use, call, "Bundle", "c")
     gate = gate_for(use, call, TYPE, "r")
     row = await present(use, TYPE, _named(call, asked), gate)
-    (composition,) = await opened_rows(use, [(TYPE, row)])
+    (composition,) = await opened_rows(use, gate, [(TYPE, row)])
     direct = set(References(use.settings.public_base)(composition.body))
     kin = frozenset(row.get("pr", ()))
 
@@ -61,7 +61,7 @@ async def _stored(use: Services, call: Call, bundle: bytes) -> Answer:
     for entry in made["entry"]:
         labels += [each for each in entry["resource"]["meta"].get("security", ()) if each not in labels]
     resource = {**made, "meta": {"security": labels}} if labels else made
-    draft = await changes.creation(use, call, "Bundle", resource)
+    draft = await changes.creation(use, call, "Bundle", resource, redacted=True)
     (written,) = await store(use, call, "create", [draft])
     return written_answer(replace(call, returns=Return.REPRESENTATION), written, 200)
 

@@ -7,8 +7,9 @@ is one Bundle. Source: FHIR R4 OperationDefinition "Patient-everything", "Encoun
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from consent_engine.predicate import either
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import InvalidRequest, InvalidSearchValue
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
@@ -20,7 +21,10 @@ from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.supporting import supporting
+from fhir_server.redaction.asking import withheld
+from fhir_server.redaction.showing import due_overall
 from fhir_server.search.types import reference
+from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
 
 MOST_ON_A_PAGE = 5_000
@@ -54,11 +58,20 @@ async def encounter_everything(use: Services, call: Call, asked: Invocation) -> 
     encounter = await present(use, "Encounter", str(asked.id), gate)
     filters: dict[str, Document] = {"Encounter": {"_id": encounter["_id"]}}
     for type, parameters in sorted(use.registry.compartment("Encounter").items()):
-        terms = [use.term(reference.term(each, f"Encounter/{encounter['_id']}")) for each in parameters]
-        belongs = {"ix": {"$in": sorted(terms)}}
+        belongs = await _belonging(use, gate, type, parameters, f"Encounter/{encounter['_id']}")
         filters[type] = {"$or": [filters[type], belongs]} if type in filters else belongs
     filters = {type: filter for type, filter in filters.items() if type not in NOT_RECORDS}
     return await _answer(use, call, asked, gate, filters, kin=frozenset(encounter.get("pr", ())))
+
+
+async def _belonging(use: Services, gate: RequestGate, type: str, parameters: Iterable[str], place: str) -> Document:
+    """Return the filter of the records of a type that refer to a place by one of the parameters, as they are shown."""
+    terms = {each: use.term(reference.term(each, place)) for each in parameters}
+    due = await due_overall(use, gate, type)
+    if not due:
+        return {"ix": {"$in": sorted(terms.values())}}
+    hidden = {each: either(*withheld(use.registry, type, each, due)) for each in terms}
+    return {"$or": [{"ix": term, "$nor": [to_filter(hidden[each], type)]} for each, term in terms.items()]}
 
 
 def _in_context(call: Call) -> str:
@@ -77,7 +90,7 @@ async def _answer(
     chosen = {type: {"$and": [filter, *limits]} for type, filter in filters.items() if types is None or type in types}
     size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
     rows = await _rows(use, gate, chosen, asked.after, size + 1)
-    page = await opened_rows(use, rows[:size])
+    page = await opened_rows(use, gate, rows[:size])
 
     def wanted(type: str, document: Document) -> bool:
         patients = document.get("pr", ())

@@ -10,7 +10,7 @@ from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.searching.costs import affordable
-from fhir_server.interactions.searching.opening import Opened
+from fhir_server.interactions.searching.opening import Opened, opened_of
 from fhir_server.interactions.searching.resolving import resolved
 from fhir_server.interactions.searching.wanted import MOST_OPENED, rows_of
 from fhir_server.operations.answers import recorded, searchset, self_link
@@ -37,9 +37,7 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
     rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")
-    bodies = await use.resources.opened(TYPE, rows)
-    shown = [Opened(TYPE, row, body) for row, body in zip(rows, bodies, strict=True)]
-    last = newest(shown, asked.one("max") or 1)
+    last = newest(await opened_of(use, gate, TYPE, rows), asked.one("max") or 1)
     await recorded(use, call, asked, gate, last)
     return searchset(call, [self_link(call, asked)], last, (), len(last))
 

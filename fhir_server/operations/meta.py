@@ -21,6 +21,7 @@ from fhir_server.interactions.searching.wanted import MOST_OPENED
 from fhir_server.interactions.storing import again, store
 from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
+from fhir_server.redaction.showing import shown, shown_versions
 from fhir_server.search.values import presence
 from fhir_server.store.history import Version
 from fhir_server.store.resources import Document
@@ -56,12 +57,12 @@ async def meta_delete(use: Services, call: Call, asked: Invocation) -> Answer:
 async def _one(use: Services, type: str, id: str, version: str | None, gate: RequestGate) -> tuple[Document, bytes]:
     if version is None:
         document = await present(use, type, id, gate)
-        (body,) = await use.resources.opened(type, [document])
+        (body,) = await shown(use, gate, type, [document])
         return document, body
     found = [each for each in await use.resources.versions(type, id, gate) if str(each["v"]) == version]
     if not found:
         raise Absent
-    (kept,) = await use.history.bodies([Version(type, found[0])])
+    (kept,) = await shown_versions(use, gate, [Version(type, found[0])])
     if kept is None:
         raise Gone("The resource was deleted in this version.")
     return found[0], kept
@@ -69,13 +70,13 @@ async def _one(use: Services, type: str, id: str, version: str | None, gate: Req
 
 async def _changed(use: Services, call: Call, asked: Invocation, change: Callable[[Json, Json], Json]) -> Answer:
     type, id = str(asked.type), str(asked.id)
-    gate_for(use, call, type, "r")  # the answer tells what is there
+    gate = gate_for(use, call, type, "r")  # the answer tells what is there
     said = asked.one("meta")
     if not all(isinstance(said.get(name, []), list) for name in LISTS):
         raise InvalidResource([("structure", "Meta", "profile, security and tag are lists.")])
 
     async def made(old: Document) -> Json:
-        (body,) = await use.resources.opened(type, [old])
+        (body,) = await shown(use, gate, type, [old])
         resource: Json = parse(body)
         return {**resource, "meta": change(resource["meta"], said)}
 
@@ -129,9 +130,9 @@ async def _of_many(use: Services, call: Call, asked: Invocation) -> Answer:
             raise TooCostly(
                 f"More than {MOST_OPENED} resources have labels: ask for the $meta of a type or a resource."
             )
-    shown = await opened_rows(use, rows)
-    await recorded(use, call, asked, gate, shown)
-    return _answer(_together([parse(each.body)["meta"] for each in shown]))
+    opened = await opened_rows(use, gate, rows)
+    await recorded(use, call, asked, gate, opened)
+    return _answer(_together([parse(each.body)["meta"] for each in opened]))
 
 
 def _together(metas: Sequence[Json]) -> Json:

@@ -50,7 +50,7 @@ async def supporting(
     while led := _led_to(use, references, last) - known:
         known |= led
         rows = [row for row in await _admitted(use, gate, led) if wanted(*row)]
-        last = await opened_rows(use, rows)
+        last = await opened_rows(use, gate, rows)
         found += last
         if len(found) > MOST_SUPPORTING:
             raise TooCostly(f"This leads to more than {MOST_SUPPORTING} further resources: ask for smaller pages.")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fhir_server.operations.definition import Level, Operation, Parameter
+from fhir_server.operations.definition import OURS, Level, Operation, Parameter
 from fhir_server.operations.document import document
+from fhir_server.operations.enforcement import enforcement
 from fhir_server.operations.everything import encounter_everything, patient_everything
+from fhir_server.operations.explain_access import explain_access
 from fhir_server.operations.lastn import lastn
 from fhir_server.operations.meta import meta, meta_add, meta_delete
+from fhir_server.operations.replay import replay
 
 SYSTEM, TYPE, INSTANCE, VERSION = Level
 CHANGED_AND_PAGED = (
@@ -69,8 +72,33 @@ ROWS = (
         parameters=(Parameter("meta", "Meta", min=1),),
         affects_state=True,
     ),
+    Operation(
+        "explain-access",
+        "explain-access",
+        frozenset({INSTANCE}),
+        explain_access,
+        parameters=(
+            Parameter("user", "uri"),
+            Parameter("organization", "uri"),
+            Parameter("department", "uri"),
+            Parameter("role", "code"),
+            Parameter("purpose", "code"),
+            Parameter("at", "instant"),
+        ),
+        base=OURS,
+    ),
+    Operation("replay", "replay", frozenset({INSTANCE}), replay, types=frozenset({"AuditEvent"}), base=OURS),
+    Operation(
+        "consent-enforcement",
+        "enforcement",
+        frozenset({TYPE, INSTANCE}),
+        enforcement,
+        types=frozenset({"Consent"}),
+        pages=True,
+        base=OURS,
+    ),
 )
-# By the id of the OperationDefinition in the standard.
+# By the id of the OperationDefinition in the standard, or of our own.
 OPERATIONS: Mapping[str, Operation] = {each.id: each for each in ROWS}
 
 

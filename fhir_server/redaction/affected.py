@@ -55,7 +55,12 @@ def _on(type: str, parameter: SearchParameter, path: str) -> Effect:
     gone = tuple(_steps(registry, type, path.split(".")))
     if parameter.components:
         return _of_composite(registry, type, parameter, gone)
-    return _of_plain(compile_expression(registry, type, parameter.expression), gone)
+    return _of_plain(_extractor(type, parameter.expression), gone)
+
+
+@lru_cache(KNOWN)
+def _extractor(type: str, expression: str) -> Extractor:
+    return compile_expression(standard(), type, expression)
 
 
 def _of_plain(extractor: Extractor, gone: Steps, before: Path = ()) -> Effect:
@@ -68,7 +73,7 @@ def _of_plain(extractor: Extractor, gone: Steps, before: Path = ()) -> Effect:
 def _of_composite(registry: Registry, type: str, parameter: SearchParameter, gone: Steps) -> Effect:
     """Return the effect on a composite: an element that lacks one part is none."""
     found = []
-    for base in compile_expression(registry, type, parameter.expression).paths or ((),):
+    for base in _extractor(type, parameter.expression).paths or ((),):
         found.append(max(_of_parts(registry, type, parameter, base, gone), default=Effect.NONE))
     return _together(found)
 

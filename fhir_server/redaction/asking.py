@@ -39,10 +39,12 @@ def withheld(registry: Registry, type: str, param: str, due: Due) -> tuple[Predi
 
     due: the obligations that bind the requester, each with the records for which it does.
     """
-    of = [(effect(registry, type, param, obligation.element), when) for obligation, when in due]
+    found = [(effect(registry, type, param, obligation.element), when) for obligation, when in due]
     if type == COMPOSITION and effect(registry, type, param, SECTIONS) is not Effect.NONE:
-        of.append((Effect.PARTLY, EVERYTHING))
-    return either(*_of(of, Effect.WHOLLY)), either(*_of(of, Effect.PARTLY))
+        found.append((Effect.PARTLY, EVERYTHING))
+    wholly = [when for left, when in found if left is Effect.WHOLLY]
+    partly = [when for left, when in found if left is Effect.PARTLY and when not in wholly]
+    return either(*wholly), either(*partly)
 
 
 def untouched(registry: Registry, type: str, param: str, due: Due) -> bool:
@@ -73,10 +75,6 @@ def pointing(registry: Registry, has: Has, due: Due) -> Has:
     if partly != NOTHING:  # they are opened
         parts.append(Shown(ANYTHING, ANYTHING))
     return has if len(parts) == 1 else replace(has, clause=both(_flat(parts)))
-
-
-def _of(effects: Iterable[tuple[Effect, Predicate]], wanted: Effect) -> list[Predicate]:
-    return [when for effect, when in effects if effect is wanted]
 
 
 def _flat(parts: Iterable[Clause]) -> list[Clause]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.labelling.relabelling import relabel_earlier
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.reindexing.refiling import refile
 from fhir_server.store.collections import Collections
@@ -32,6 +33,8 @@ async def reindex(
 ) -> int:
     """File all current resources anew; return how many there were. Broken off, it goes on where it stopped.
 
+    Earlier versions are not found by search: of them the security labels alone are filed anew.
+
     progress: told after each batch how many were filed.
     """
     filing = await rebuilding(database)
@@ -47,6 +50,8 @@ async def reindex(
     seen = 0
     for type in sorted(there):
         await collections.ensure(type)
+        if type != "AuditEvent":
+            await relabel_earlier(database, definitions.services, type)
         async for position in refile(database, definitions.services, type, filing):
             seen += position.seen
             progress(position.seen)

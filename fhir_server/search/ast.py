@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from consent_engine.predicate import Predicate
+
 Bound = Literal["lo", "hi", "lo2", "hi2"]
 Operator = Literal["lt", "lte", "gt", "gte"]
 
@@ -181,6 +183,25 @@ class Not:
     part: Clause
 
 
+@dataclass(frozen=True, slots=True)
+class Obliged:
+    """The stored document is one of those on which the predicate holds: of which something is withheld (redaction/)."""
+
+    type: str
+    predicate: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The part holds on the resource as it is shown, which the index does not tell.
+
+    among: a clause that holds wherever the part does; the index looks up that one.
+    """
+
+    part: Clause
+    among: Clause
+
+
 Clause = (
     Filed
     | PersonReference
@@ -199,6 +220,8 @@ Clause = (
     | And
     | Or
     | Not
+    | Obliged
+    | Shown
 )
 
 
@@ -212,13 +235,15 @@ def transform(clause: Clause, function: Callable[[Clause], Clause]) -> Clause:
             return function(replace(clause, parts=tuple(transform(part, function) for part in parts)))
         case Not(part):
             return function(Not(transform(part, function)))
+        case Shown(part, among):
+            return function(Shown(transform(part, function), transform(among, function)))
     return function(clause)
 
 
 def needs_body(clause: Clause) -> bool:
     """Return whether the index alone cannot decide the clause, so that bodies have to be opened."""
     match clause:
-        case Text():
+        case Text() | Shown():
             return True
         case And(parts) | Or(parts):
             return any(needs_body(part) for part in parts)
@@ -234,7 +259,7 @@ def leads_elsewhere(clause: Clause) -> bool:
             return True
         case And(parts) | Or(parts):
             return any(leads_elsewhere(part) for part in parts)
-        case Not(part):
+        case Not(part) | Shown(part, _):
             return leads_elsewhere(part)
     return False
 

@@ -11,7 +11,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fhir_server.search.asked import SortKey
-from fhir_server.search.ast import And, Clause, Filed, IdIn, InSpan, Missing, Near, Not, Or, SelfIn, Text, Updated
+from fhir_server.search.ast import (
+    And,
+    Clause,
+    Filed,
+    IdIn,
+    InSpan,
+    Missing,
+    Near,
+    Not,
+    Obliged,
+    Or,
+    SelfIn,
+    Shown,
+    Text,
+    Updated,
+)
 from fhir_server.search.ranges import reaches
 from fhir_server.search.values import presence
 
@@ -36,8 +51,10 @@ def indexed(clause: Clause, bounded: frozenset[str] = frozenset()) -> Indexed:
     match clause:
         case Text(param, terms, _) if terms == (presence(param),):
             return Indexed(EVERYTHING, frozenset({param}))
-        case Filed() | Text() | IdIn() | SelfIn() | Updated():
+        case Filed() | Text() | IdIn() | SelfIn() | Updated() | Obliged():
             return Indexed(clause)
+        case Shown(part, among):
+            return Indexed(indexed(among, bounded).clause, frozenset(named(part)))
         case InSpan(param) if reaches([clause], bounded):
             return Indexed(clause, frozenset({param}))
         case Missing(param, True) if param in bounded:
@@ -60,7 +77,7 @@ def named(clause: Clause) -> set[str]:
     match clause:
         case And(parts) | Or(parts):
             return {param for part in parts for param in named(part)}
-        case Not(part):
+        case Not(part) | Shown(part, _):
             return named(part)
         case IdIn() | SelfIn():
             return {"_id"}

@@ -25,6 +25,7 @@ from fhir_server.search.ast import (
     Not,
     Or,
     PersonReference,
+    Shown,
     Text,
     Updated,
 )
@@ -77,6 +78,8 @@ class Matches:
                 return any(self(part, resource) for part in parts)
             case Not(part):
                 return not self(part, resource)
+            case Shown(part, _):  # what is opened for a requester is what they are shown
+                return self(part, resource)
             case IdIn(ids):
                 return resource["id"] in ids
             case Updated(test):

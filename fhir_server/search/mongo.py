@@ -22,9 +22,11 @@ from fhir_server.search.ast import (
     Missing,
     Near,
     Not,
+    Obliged,
     Or,
     PersonReference,
     SelfIn,
+    Shown,
     SpanTest,
     Subsumed,
     Text,
@@ -34,6 +36,7 @@ from fhir_server.search.ast import (
 from fhir_server.search.ranges import Reach, reaches
 from fhir_server.search.types.sphere import EARTH_RADIUS
 from fhir_server.search.values import presence
+from fhir_server.store.permitted import to_filter as where
 
 Filter = dict[str, Any]
 Keyed = Callable[[str], int]
@@ -73,6 +76,10 @@ def to_filter(clause: Clause, keyed: Keyed, bounded: frozenset[str] = frozenset(
             return _any(to_filter(part, keyed, bounded) for part in parts)
         case Not(part):
             return {} if needs_body(part) else {"$nor": [to_filter(part, keyed)]}
+        case Obliged(of, predicate):
+            return where(predicate, of)
+        case Shown(_, among):
+            return to_filter(among, keyed, bounded)
         case Near(param, latitude, longitude, kilometres):
             # A point of the index is [longitude, latitude]; the radius is an angle.
             circle = [[longitude, latitude], kilometres / EARTH_RADIUS]

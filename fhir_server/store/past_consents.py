@@ -48,7 +48,8 @@ class Past:
     async def current(self, type: str, ids: Iterable[str], at: int) -> dict[str, Document]:
         """Return, by id, the version of each resource that was current at an instant; not those that were deleted."""
         wanted = list(ids)
-        return await self._current(type, {"_id": {"$in": wanted}}, {"id": {"$in": wanted}}, at)
+        newest = await self._newest(type, {"_id": {"$in": wanted}}, {"id": {"$in": wanted}}, at)
+        return {id: each for id, each in newest.items() if not each.get("deleted")}
 
     async def version(self, type: str, id: str, version: int) -> Document | None:
         """Return a version of a resource, judged by the labels that the resource had by then."""
@@ -65,7 +66,10 @@ class Past:
         """Return the Consents that these persons had at an instant."""
         wanted = list(persons)
         theirs = {"$or": [{"pat": {"$in": wanted}}, {"pats": {"$in": wanted}}]}
-        documents = list((await self._current("Consent", theirs, theirs, at)).values())
+        # A version that was theirs may have been followed by one that is another person's.
+        ever = await self._newest("Consent", theirs, theirs, at)
+        found = await self.current("Consent", ever, at)
+        documents = [each for each in found.values() if not persons_of(each).isdisjoint(wanted)]
         bodies = await asyncio.gather(*(self._body("Consent", each) for each in documents))
         read = [(each, body) for each, body in zip(documents, bodies, strict=True) if body is not None]
         facts = await self._facts([body for _, body in read], at)
@@ -107,10 +111,6 @@ class Past:
                 if (body := await self._body(type, document)) is not None:
                     facts[f"{type}/{id}"] = body
         return facts
-
-    async def _current(self, type: str, now: Document, then: Document, at: int) -> dict[str, Document]:
-        newest = await self._newest(type, now, then, at)
-        return {id: each for id, each in newest.items() if not each.get("deleted")}
 
     async def _newest(self, type: str, now: Document, then: Document, at: int) -> dict[str, Document]:
         """Return, by id, the last of the documents that two filters find, now current and earlier, by an instant."""

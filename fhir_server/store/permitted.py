@@ -74,11 +74,12 @@ class Permitted:
 
 
 class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
-    """A stored document's attributes, each made when it is looked at."""
+    """A stored document's attributes, each made when it is first looked at."""
 
     def __init__(self, type: str, document: Document) -> None:
         self._type = type
         self._document = document
+        self._made: dict[Attribute, frozenset[Hashable]] = {}
 
     def __iter__(self) -> Iterator[Attribute]:
         return iter(Attribute)
@@ -87,6 +88,12 @@ class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
         return len(Attribute)
 
     def __getitem__(self, attribute: Attribute) -> frozenset[Hashable]:
+        made = self._made.get(attribute)
+        if made is None:
+            made = self._made[attribute] = self._of(attribute)
+        return made
+
+    def _of(self, attribute: Attribute) -> frozenset[Hashable]:
         document = self._document
         match attribute:
             case Attribute.TYPE:
@@ -97,9 +104,10 @@ class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
                 return frozenset({document["org"]})
             case Attribute.LABEL:
                 return frozenset(document.get("lab", ()))
-            case _:
-                # Codes, profiles and authors are filed together, each kind under its own name.
+            case Attribute.CODE:
                 return frozenset(document.get("c", ()))
+            case _:  # filed together with the codes, each kind under its own name
+                return self[Attribute.CODE]
 
 
 def persons_of(document: Document) -> frozenset[Hashable]:

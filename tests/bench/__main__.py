@@ -9,10 +9,8 @@ import os
 import random
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -21,13 +19,16 @@ from typing import Any
 from pymongo import MongoClient
 from rich.console import Console
 
-from fhir_server.app import bearer_of, keyring_of
 from fhir_server.settings import Settings
 from fhir_server.store.embedded import running
+from tests.bench import consents
+from tests.bench.consent_report import HEADING as CONSENT
+from tests.bench.consent_report import consent_chart, consent_section
 from tests.bench.drive import Answered, Measured, Target, measured, middle
 from tests.bench.population import Person, people
-from tests.bench.report import chart, page, shown
+from tests.bench.report import DRIVER_HEADING, GROWTH, chart, driver_section, growth_section, page, shown
 from tests.bench.rows import EVERYTHING, ROWS, Row
+from tests.bench.serving import server
 from tests.bench.stores import HOSPITAL, Store, fill, room
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,20 +44,39 @@ def main() -> None:
     """Read the command line, fill, measure, write."""
     options = _options()
     stores = [Store(options.data, size, PORT + place) for place, size in enumerate(sorted(set(options.sizes)))]
-    if problem := room(options.data, stores):
+    if "growth" in options.parts and (problem := room(options.data, stores)):
         sys.exit(problem)
     with running(options.data, cache_gb=_cache(), announce=say.print) as uri:
-        for store in stores:
-            fill(store, uri, options.synthea, say)
-        with ExitStack() as servers:
-            tokens = {store: servers.enter_context(server(store.settings, uri)) for store in stores}
-            figures = asyncio.run(asked(tokens, options.synthea))
-        driver = driven(options, uri) if options.driver.is_file() else []
+        made = dict(section for part in PARTS if part in options.parts for section in PARTS[part](options, stores, uri))
+    path = options.docs / "performance.md"
+    before = path.read_text("utf-8") if path.is_file() else ""
+    path.write_text(page(made, before, notes(options.synthea), order=(GROWTH, CONSENT, DRIVER_HEADING)), "utf-8")
+    say.print(f"Written: {path}: {', '.join(made)}")
+
+
+def _growth(options: Any, stores: list[Store], uri: str) -> Iterator[tuple[str, str]]:
+    for store in stores:
+        fill(store, uri, options.synthea, say)
+    with ExitStack() as servers:
+        tokens = {store: servers.enter_context(server(store.settings, uri, organization=HOSPITAL)) for store in stores}
+        figures = asyncio.run(asked(tokens, options.synthea))
     sizes = [store.size for store in stores]
-    text = page(figures, sizes, notes=notes(options.synthea), driver=driver)
-    (options.docs / "performance.md").write_text(text, "utf-8")
     (options.docs / "performance.svg").write_text(chart(figures, sizes), "utf-8")
-    say.print(f"Written: {options.docs / 'performance.md'} and performance.svg")
+    yield GROWTH, growth_section(figures, sizes)
+
+
+def _consents(options: Any, stores: list[Store], uri: str) -> Iterator[tuple[str, str]]:
+    alone, across = consents.measure(options.data, uri, say)
+    (options.docs / "consent-cost.svg").write_text(consent_chart(alone, across), "utf-8")
+    yield CONSENT, consent_section(alone, across)
+
+
+def _driver(options: Any, stores: list[Store], uri: str) -> Iterator[tuple[str, str]]:
+    if options.driver.is_file():
+        yield DRIVER_HEADING, driver_section(driven(options, uri))
+
+
+PARTS = {"growth": _growth, "consents": _consents, "driver": _driver}
 
 
 def _options() -> Any:
@@ -69,6 +89,9 @@ def _options() -> Any:
         type=Path,
         default=ROOT / "var" / "bench",
         help="folder for the stores (about 16 GB); kept for the next time",
+    )
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="what to measure; the rest of the page stays"
     )
     parser.add_argument("--synthea", type=Path, default=SHARED / "data" / "synthea", help="folder of Synthea bundles")
     parser.add_argument("--driver", type=Path, default=SHARED / "bench" / "bench.py", help="the shared load driver")
@@ -101,46 +124,6 @@ def notes(synthea: Path) -> list[str]:
         "of them under other ids.",
         f"$everything is that of a patient with {largest:,} resources, asked for by one connection, in one page.",
     ]
-
-
-@contextmanager
-def server(settings: Settings, uri: str) -> Iterator[str]:
-    """Run the server over a store; yield a token of the institution's system."""
-    environment = {
-        **os.environ,
-        "FHIR_MONGODB_URI": uri,
-        "FHIR_DATABASE": settings.database,
-        "FHIR_ZONE": settings.zone,
-        "FHIR_MAX_PAGE_SIZE": str(settings.max_page_size),
-    }
-    command = [sys.executable, "-m", "fhir_server", "serve", "--data", str(settings.data), "--port", str(settings.port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    claims = {
-        "role": "system",
-        "fhirUser": "Device/bench",
-        "org": HOSPITAL,
-        "purpose": "TREAT",
-        "scope": "system/*.cruds",
-    }
-    try:
-        _wait_for(f"http://127.0.0.1:{settings.port}/health", process)
-        yield bearer_of(keyring_of(settings)).issue(claims, lifetime=24 * 3600)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            sys.exit("the server ended")
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    sys.exit("the server did not start within 30 seconds")
 
 
 async def asked(tokens: Mapping[Store, str], synthea: Path) -> dict[str, dict[int, Measured]]:
@@ -202,7 +185,7 @@ def driven(options: Any, uri: str) -> list[str]:
     with MongoClient[dict[str, Any]](uri) as client:
         client.drop_database(DRIVER)
     say.print("The load driver writes, reads and searches a store of its own.")
-    with server(settings, uri) as token:
+    with server(settings, uri, organization=HOSPITAL) as token:
         command = [sys.executable, str(options.driver), "--base", settings.public_base, "--token", token]
         command += ["--patients", "1000", "--reads", "1500", "--bundles", str(options.synthea)]
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

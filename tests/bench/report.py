@@ -8,6 +8,8 @@ from html import escape
 from tests.bench.drive import Measured
 
 Figures = Mapping[str, Mapping[int, Measured]]  # row title -> store size -> figures
+GROWTH = "Growth: the same questions, the same answers, stores of different sizes"
+DRIVER_HEADING = "Writing, reading, searching: the load driver that other servers are measured with"
 WIDTH, LINE, LEFT = 760, 26, 210
 SYNTHEA = 90_000  # resources: a store with more of them holds the whole set
 RELATED = ("composite", "chain", "chain of two", "_has", "_has and a name")
@@ -24,18 +26,20 @@ def shown(size: int) -> str:
     return f"{size // 1_000_000} M" if size >= 1_000_000 else f"{size // 1_000} k"
 
 
-def page(figures: Figures, sizes: Sequence[int], *, notes: Sequence[str], driver: Sequence[str]) -> str:
-    """Return docs/performance.md. notes: how it was measured. driver: rows of the shared load driver."""
+def page(sections: Mapping[str, str], before: str, notes: Sequence[str], *, order: Sequence[str]) -> str:
+    """Return docs/performance.md. sections: by heading, those measured now. before: the page, whose others stay."""
+    kept = {part.partition("\n")[0]: part.partition("\n")[2] for part in before.split("\n## ")[1:]}
+    found = {**kept, **sections}
+    lines = ["# Performance", "", "Written by `make bench`; the code is in `tests/bench/`.", ""]
+    lines += [f"- {note}" for note in notes]
+    parts = ["\n".join(lines), *(f"## {heading}\n\n{found[heading].strip()}" for heading in order if heading in found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def growth_section(figures: Figures, sizes: Sequence[int]) -> str:
+    """Return how the times to answer grow with the store."""
     titles = " | ".join(f"{shown(size)}: /s | p50 | p99" for size in sizes)
     lines = [
-        "# Performance",
-        "",
-        "Written by `make bench`; the code is in `tests/bench/`.",
-        "",
-        *(f"- {note}" for note in notes),
-        "",
-        "## Growth: the same questions, the same answers, stores of different sizes",
-        "",
         f"| what | {titles} | slowest / fastest p50 |",
         "|---|" + "---|" * (3 * len(sizes) + 1),
         *(_row(title, of_size, sizes) for title, of_size in figures.items()),
@@ -43,18 +47,13 @@ def page(figures: Figures, sizes: Sequence[int], *, notes: Sequence[str], driver
         *_targets(figures, sizes),
         "",
         "![Median time to answer by size of the store](performance.svg)",
-        "",
     ]
-    if driver:
-        lines += [
-            "## Writing, reading, searching: the load driver that other servers are measured with",
-            "",
-            "| what | per second | p50 | p99 |",
-            "|---|---|---|---|",
-            *driver,
-            "",
-        ]
     return "\n".join(lines)
+
+
+def driver_section(rows: Sequence[str]) -> str:
+    """Return the rows of the shared load driver."""
+    return "\n".join(["| what | per second | p50 | p99 |", "|---|---|---|---|", *rows])
 
 
 def _targets(figures: Figures, sizes: Sequence[int]) -> list[str]:

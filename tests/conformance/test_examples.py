@@ -22,6 +22,7 @@ from fhir_server.xml.read import from_xml
 from fhir_server.xml.write import to_xml
 from tests.live import Live, live
 from tests.shared import SHARED
+from tests.unlabelled import unlabelled
 
 pytestmark = pytest.mark.skipif(not (SHARED / "data").exists(), reason="needs the published examples in ../shared/data")
 
@@ -103,17 +104,21 @@ def sent(client: httpx.Client, kind: str, entries: list[dict[str, Any]], media: 
     return list(found)
 
 
-def put_and_read(client: httpx.Client, portion: list[dict[str, Any]], media: str) -> list[Example]:
-    """Store what can be stored all at once, try the others one by one, and read each."""
+def put(client: httpx.Client, portion: list[dict[str, Any]], media: str) -> list[Example]:
+    """Store what can be stored all at once, and try the others one by one."""
     by_place = {place(each): Example(place(each), each, {}, {}) for each in portion}
     for kind, writable in (("transaction", True), ("batch", False)):
         tried = [each for each in by_place.values() if each.writable is writable]
         puts = [{"resource": each.resource, "request": {"method": "PUT", "url": each.place}} for each in tried]
         for each, stored in zip(tried, sent(client, kind, puts, media), strict=True):
             by_place[each.place] = each._replace(stored=stored)
-    gets = [{"request": {"method": "GET", "url": place}} for place in by_place]
-    answers = sent(client, "batch", gets, JSON)
-    return [each._replace(read=read) for each, read in zip(by_place.values(), answers, strict=True)]
+    return list(by_place.values())
+
+
+def read(client: httpx.Client, portion: list[Example]) -> list[Example]:
+    """Read what was stored: after all else was, since a Composition does not show sections of what is not there."""
+    answers = sent(client, "batch", [{"request": {"method": "GET", "url": each.place}} for each in portion], JSON)
+    return [each._replace(read=read) for each, read in zip(portion, answers, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,8 @@ def ungated(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def examples(ungated: Live) -> list[Example]:
     jobs = [(part, media) for name, media in COLLECTIONS.items() for part in portions(list(published(name)))]
     with ungated.system() as client, ThreadPoolExecutor(4) as pool:
-        return [each for done in pool.map(lambda job: put_and_read(client, *job), jobs) for each in done]
+        stored = list(pool.map(lambda job: put(client, *job), jobs))
+        return [each for done in pool.map(lambda portion: read(client, portion), stored) for each in done]
 
 
 def content(resource: dict[str, Any]) -> bytes:
@@ -150,7 +156,7 @@ def test_every_example_is_stored_and_reads_back_as_it_was(examples: list[Example
         if each.writable:
             assert each.stored["response"]["status"] == "201", (each.place, each.stored)
             assert each.read["response"]["status"] == "200", each.place
-            assert content(each.read["resource"]) == content(each.resource), each.place
+            assert content(unlabelled(each.read["resource"])) == content(each.resource), each.place
 
 
 def test_every_example_is_found_as_xml_that_says_the_same(ungated: Live, examples: list[Example]) -> None:

@@ -253,18 +253,18 @@ def actor(value: list[dict[str, Any]], effect: str, asked: Asked) -> bool:
         who, custodians = custodians, []
     if any(not reference.startswith("Organization/") for reference in custodians):
         raise Doubt
-    unknown = {reference for reference in who if not resolved(reference, asked.facts)}
-    named = not who or any(reference in asked.request.actors and reference not in unknown for reference in who)
+    known = {reference: belonging(reference, asked.facts) for reference in who}
+    named = not who or any(reference in asked.request.actors and known[reference][0] for reference in who)
     about = (not custodians or any(asked.has(Attribute.CUSTODIAN, c.split("/")[1]) for c in custodians)) and (
         not authors or any(asked.has(Attribute.AUTHOR, reference) for reference in authors)
     )
-    if unknown and not named:
+    if not named and not all(everybody for _, everybody in known.values()):
         raise Doubt(about)
     return named and about
 
 
-def resolved(reference: str, facts: Mapping[str, Json]) -> bool:
-    """Whether it is known who is meant."""
+def belonging(reference: str, facts: Mapping[str, Json]) -> tuple[bool, bool]:
+    """Whether it is known of some that they are meant, and whether of all."""
     fact = facts.get(reference, {})
     if reference.startswith("Group/"):
         in_use = fact.get("actual") and fact.get("active") is not False
@@ -273,8 +273,10 @@ def resolved(reference: str, facts: Mapping[str, Json]) -> bool:
         in_use = fact.get("status") == "active"
         members = [each["member"]["reference"] for each in fact.get("participant", [])]
     else:
-        return True
-    return bool(in_use and members and all(each.split("/")[0] not in ("Group", "CareTeam") for each in members))
+        return True, True
+    some = bool(in_use and members)
+    persons = ("Practitioner", "Patient", "RelatedPerson", "Device")
+    return some, some and all(each.split("/")[0] in persons for each in members)
 
 
 def role_of(each: dict[str, Any]) -> str:

@@ -5,7 +5,19 @@ from itertools import product
 
 import pytest
 
-from consent_engine.decision import PRECEDENCE, Decision, Effect, Ground, Mode, Said, Verdict, combine, decide, evaluate
+from consent_engine.decision import (
+    PRECEDENCE,
+    Decision,
+    Effect,
+    Ground,
+    Mode,
+    Said,
+    Verdict,
+    combine,
+    decide,
+    evaluate,
+    joint,
+)
 from tests.consent_engine.build import ACT_CODE, actor, ask, coding, compiled, concept, consent, deny, permit, record
 
 DR1 = ask("Practitioner/Dr1")
@@ -24,6 +36,20 @@ def test_access_needs_a_permit_and_no_objection(said):
     assert (decision.effect is Effect.PERMIT) == (Verdict.PERMITS in said and not objections)
     expected = {ground(str(n)) for n, verdict in enumerate(said) if verdict is decision.because}
     assert decision.grounds == (set() if decision.because is Verdict.SILENT else expected)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("said", list(product(Verdict, repeat=3)))
+def test_d6_a_record_of_several_persons_needs_the_permit_of_each(said, mode):
+    each = [combine([Said(verdict, frozenset({ground(str(n))}))], mode) for n, verdict in enumerate(said)]
+    decision = joint(each, mode)
+    assert (decision.effect is Effect.PERMIT) == (set(said) == {Verdict.PERMITS})
+    expected = {ground(str(n)) for n, verdict in enumerate(said) if verdict is decision.because is not Verdict.SILENT}
+    assert (decision.grounds, decision.mode) == (expected, mode)
+
+
+def test_d6_of_no_persons_nothing_was_said():
+    assert joint([]) == decide([], PLAIN)
 
 
 def test_every_verdict_but_silence_has_its_precedence():

@@ -13,7 +13,7 @@ from tests.consent_engine.random_consents import group, team
 ALL, NONE, SILENT = (EVERYTHING, NOTHING), (NOTHING, EVERYTHING), (NOTHING, NOTHING)
 WARD, TEAM = "Group/ward", "CareTeam/team"
 MEMBER, STRANGER = ask("Practitioner/Dr1", WARD, TEAM), ask("Practitioner/Dr2")
-KNOWN = {WARD: group("Practitioner/Dr1"), TEAM: team("Practitioner/Dr1", "Organization/Org1")}
+KNOWN = {WARD: group("Practitioner/Dr1"), TEAM: team("Practitioner/Dr1", "Patient/P1")}
 
 
 def said(provision: Any, request: Any, facts: Any) -> Any:
@@ -33,16 +33,13 @@ NOT_KNOWN = [
     (WARD, group()),
     (WARD, group("Practitioner/Dr1", actual=False)),
     (WARD, group("Practitioner/Dr1", active=False)),
-    (WARD, group("Practitioner/Dr1", "Group/inner")),
-    (WARD, {**group(), "member": [{"entity": {"display": "Dr1"}}]}),
-    (WARD, {**group(), "member": ["Dr1"]}),
     (WARD, group("Practitioner/Dr1", modifierExtension=[{"url": "urn:x"}])),
     (WARD, {**group("Practitioner/Dr1"), "resourceType": "CareTeam"}),
     (TEAM, None),
+    (WARD, {**group(), "member": {"entity": {"reference": "Practitioner/Dr1"}}}),
     (TEAM, team()),
     (TEAM, team("Practitioner/Dr1", status="suspended")),
     (TEAM, team("Practitioner/Dr1", status="entered-in-error")),
-    (TEAM, team("Practitioner/Dr1", "CareTeam/inner")),
     (TEAM, team("Practitioner/Dr1", implicitRules="urn:x")),
 ]
 
@@ -58,6 +55,28 @@ def test_where_it_is_not_known_who_belongs_to_it_a_permit_reaches_nobody_and_a_d
     assert read(consent(deny(actor=[actor(named)])), facts=facts).unreadable == (
         "provision: actor: who belongs to a group or team is not known",
     )
+
+
+PARTLY_KNOWN = [
+    (WARD, group("Practitioner/Dr1", "Group/inner")),
+    (WARD, group("Practitioner/Dr1", "PractitionerRole/1")),
+    (WARD, group("Practitioner/Dr1", quantity=2)),
+    (WARD, {**group(), "member": [{"entity": {"reference": "Practitioner/Dr1"}}, {"entity": {"display": "Dr2"}}]}),
+    (WARD, {**group(), "member": [{"entity": {"reference": "Practitioner/Dr1"}}, "Dr2"]}),
+    (TEAM, team("Practitioner/Dr1", "CareTeam/inner")),
+    (TEAM, team("Practitioner/Dr1", "Organization/Org1")),
+]
+
+
+@pytest.mark.parametrize(("named", "fact"), PARTLY_KNOWN)
+def test_where_others_may_belong_to_it_a_permit_reaches_those_who_are_known_and_a_denial_everybody(named, fact):
+    facts = {named: fact}
+    assert said(permit(actor=[actor(named)]), MEMBER, facts) == ALL
+    assert said(permit(actor=[actor(named)]), STRANGER, facts) == SILENT
+    for request in (MEMBER, STRANGER):
+        assert said(deny(actor=[actor(named)]), request, facts) == NONE
+        assert said(permit(actor=[actor(named)], provision=[deny()]), request, facts) == NONE
+    assert read(consent(permit(actor=[actor(named)])), facts=facts).unreadable
 
 
 def test_who_is_named_beside_it_is_still_permitted():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_server.errors import InvalidRequest, InvalidSearchValue, Problem, UnsupportedParameter
-from fhir_server.operations.definition import Invocation, Level, Operation
+from fhir_server.operations.definition import OURS, Invocation, Level, Operation
 from fhir_server.operations.parameters import read
 from fhir_server.operations.table import OPERATIONS, operation_at
 from tests.shared import SHARED
@@ -27,6 +27,9 @@ def test_the_table_says_what_the_standard_says() -> None:
     with gzip.open(DEFINITIONS) as file:
         found = {each["resource"]["id"]: each["resource"] for each in json.load(file)["entry"]}
     for id, operation in OPERATIONS.items():
+        if operation.base == OURS:
+            assert id not in found
+            continue
         standard = found[id]
         assert (operation.url, operation.code) == (standard["url"], standard["code"])
         assert (operation.types or {"Resource"}) == set(standard["resource"])
@@ -38,6 +41,12 @@ def test_the_table_says_what_the_standard_says() -> None:
             said = inputs[each.name]
             assert (each.min, "*" if each.max is None else str(each.max)) == (said["min"], said["max"])
             assert each.type == said["type"] or (each.type, said["type"]) == ("positiveInt", "integer")
+
+
+def test_our_own_operations_are_named_as_ours() -> None:
+    ours = {each.url for each in OPERATIONS.values() if each.base == OURS}
+    base = "https://fhir-facade.example.org/fhir/OperationDefinition"
+    assert ours == {f"{base}/{id}" for id in ("explain-access", "replay", "consent-enforcement")}
 
 
 EVERYTHING, LASTN, META_ADD = (
@@ -109,6 +118,12 @@ PLACES = [
     ("meta", "Device", Level.VERSION, "Resource-meta"),
     ("meta-add", "Device", Level.VERSION, None),
     ("nothing", None, Level.SYSTEM, None),
+    ("explain-access", "Device", Level.INSTANCE, "explain-access"),
+    ("explain-access", "Device", Level.VERSION, None),
+    ("replay", "AuditEvent", Level.INSTANCE, "replay"),
+    ("replay", "Device", Level.INSTANCE, None),
+    ("enforcement", "Consent", Level.TYPE, "consent-enforcement"),
+    ("enforcement", "Consent", Level.INSTANCE, "consent-enforcement"),
 ]
 
 

@@ -53,9 +53,6 @@ class Attempts:
         self._vault = vault
         self._clock = clock
 
-    async def ready(self) -> None:
-        await self._rows.create_index("at", name="kept", expireAfterSeconds=KEPT_SECONDS)
-
     async def begin(self, limit: Limit, who: str) -> int:
         """Count an attempt as if it failed; return for how many seconds it has to wait, 0 if it may be tried.
 

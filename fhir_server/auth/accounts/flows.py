@@ -42,6 +42,10 @@ class Flow:
     secret: str | None = None
     provider: Mapping[str, str] = field(default_factory=dict)
 
+    def begun_anew(self) -> Flow:
+        """Return the flow without what anybody has chosen in it: of somebody who has just signed in."""
+        return Flow(self.token, self.began, self.pairs, self.lang)
+
 
 class Flows:
     """The flows under way, shared by all processes."""
@@ -50,9 +54,6 @@ class Flows:
         self._rows = database.get_collection(FLOWS, write_concern=DURABLE)
         self._vault = vault
         self._clock = clock
-
-    async def ready(self) -> None:
-        await self._rows.create_index("until", name="kept", expireAfterSeconds=0)
 
     async def begin(self, cookie: str, pairs: tuple[tuple[str, str], ...], lang: str) -> Flow:
         """Return a new flow of a browser."""

@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.auth.server.vault import Vault
 from fhir_server.store.commit import DURABLE
 
 SESSIONS = "auth_sessions"
-PASSWORD, CODE, PROVIDER = "pwd", "otp", "fed"  # how somebody proved who they are; the first two of RFC 8176
+# How somebody proved who they are, in words of RFC 8176; "fed": at their institution's provider.
+PASSWORD, CODE, SEVERAL, PROVIDER = "pwd", "otp", "mfa", "fed"
+STRONG = frozenset({CODE, SEVERAL})  # what counts as a second factor
 Document = dict[str, Any]
 
 
@@ -52,7 +53,9 @@ def form_token(vault: Vault, cookie: str) -> str:
 
 def form_fits(vault: Vault, cookie: str | None, given: str | None) -> bool:
     """Return whether a form carries the token of the cookie that came with it."""
-    return bool(cookie and given) and hmac.compare_digest(form_token(vault, cookie or ""), given or "")
+    return bool(cookie and given) and hmac.compare_digest(
+        form_token(vault, cookie or "").encode(), (given or "").encode()
+    )
 
 
 class Sessions:
@@ -62,10 +65,6 @@ class Sessions:
         self._rows = database.get_collection(SESSIONS, write_concern=DURABLE)
         self._clock = clock
         self._lasting = timedelta(minutes=minutes)
-
-    async def ready(self) -> None:
-        await self._rows.create_index("until", name="kept", expireAfterSeconds=0)
-        await self._rows.create_index([("account", ASCENDING)], name="account")
 
     async def begin(self, account: str, factors: frozenset[str], *, at: int | None = None) -> tuple[str, Session]:
         """Return the cookie of a new session, and the session. at: when they signed in, if that was before."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
@@ -24,7 +23,7 @@ class Kept:
     """An account with what it is proved by.
 
     password: hash, None if the account has none. secret: of the second factor, None before it is enrolled. step: the last
-    time step whose code was taken. subject: whether it signs in through an institution's provider.
+    time step whose code was taken. federated: whether it signs in at an institution's provider.
     """
 
     account: Account
@@ -41,10 +40,6 @@ class Users:
     def __init__(self, database: AsyncDatabase[Document], vault: Vault) -> None:
         self._rows = database.get_collection(ACCOUNTS, write_concern=DURABLE)
         self._vault = vault
-
-    async def ready(self) -> None:
-        await self._rows.create_index([("login", ASCENDING)], name="login", unique=True)
-        await self._rows.create_index([("subject", ASCENDING)], name="subject", unique=True, sparse=True)
 
     async def add(
         self, account: Account, *, password: str | None = None, subject: tuple[str, str] | None = None
@@ -93,9 +88,14 @@ class Users:
     async def set_password(self, id: str, hashed: str) -> None:
         await self._set(id, password=self._sealed("password", id, hashed))
 
-    async def set_secret(self, id: str, secret: str, *, step: int) -> None:
-        """Enrol a second factor. step: of the code that proved it; it is not taken again."""
-        await self._set(id, secret=self._sealed("secret", id, secret), step=step)
+    async def enrol(self, id: str, secret: str, *, step: int) -> bool:
+        """Keep a second factor; return whether the account had none, so that nobody takes the place of another's.
+
+        step: of the code that proved it; it is not taken again.
+        """
+        kept = {"secret": self._sealed("secret", id, secret), "step": step}
+        found = {"_id": id, "secret": {"$exists": False}}
+        return (await self._rows.update_one(found, {"$set": kept})).modified_count == 1
 
     async def drop_secret(self, id: str) -> None:
         """Take the second factor away: whoever needs one enrols a new one when they sign in next."""

@@ -136,9 +136,9 @@ def algorithm_of(key: RSAKey | ECKey) -> str:
 
 
 def _named(keys: KeySet, kid: str) -> RSAKey | ECKey:
-    found = next((key for key in keys.keys if key.kid == kid), None)
+    (found,) = (key for key in keys.keys if key.kid == kid)  # two of one name are as bad as none
     if not isinstance(found, RSAKey | ECKey):
-        raise ValueError("no such key")
+        raise TypeError("neither RSA nor EC")
     return found
 
 

@@ -104,7 +104,7 @@ class Authentication:
             if form.get("client_id", client.id) != client.id:
                 raise Unacceptable("client_id is not the client that signed.", client)
         except Unacceptable as problem:
-            raise await self._refused(problem.client, str(problem)) from None
+            raise await self._refused(problem.client, str(problem), guessed=False) from None
         return Caller(client, claims)
 
     async def _proven(self, client: Client | None, secret: str | None) -> bool:
@@ -114,10 +114,15 @@ class Authentication:
             right = await asyncio.to_thread(verified, kept or NOBODYS, secret or "")
         return right and kept is not None and secret is not None
 
-    async def _refused(self, client: Client | None, why: str, *, challenge: bool = False) -> OAuthProblem:
-        """Return the refusal, once it is recorded and, after many for this client, has waited."""
+    async def _refused(
+        self, client: Client | None, why: str, *, challenge: bool = False, guessed: bool = True
+    ) -> OAuthProblem:
+        """Return the refusal, once it is recorded and, after many guesses at this client's secret, has waited.
+
+        A signature is not guessed: there waiting would only keep connections open.
+        """
         await self._recorder.refused("client-authentication", client, 401, "invalid_client")
-        if client is not None:
+        if client is not None and guessed:
             await self._pause(pause_after(await self._count(client)))
         return invalid_client(why, challenge=challenge)
 

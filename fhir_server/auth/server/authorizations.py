@@ -54,8 +54,13 @@ def for_role(scope: str, role: Role) -> str:
     >>> for_role("openid system/*.rs patient/*.rs", Role.PATIENT)
     'openid patient/*.rs'
     """
+    return of_contexts(scope, CONTEXTS[role])
+
+
+def of_contexts(scope: str, contexts: frozenset[str]) -> str:
+    """Return the scopes for FHIR resources that are of some contexts, and all that are not for FHIR resources."""
     read = ((word, Scope.read(word)) for word in scope.split())
-    return " ".join(word for word, found in read if found is None or found.context in CONTEXTS[role])
+    return " ".join(word for word, found in read if found is None or found.context in contexts)
 
 
 class Authorizations:

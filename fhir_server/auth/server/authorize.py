@@ -43,7 +43,8 @@ class Authorize:
             flow = await self._desk.flows.of(cookie, given["flow"])
             if flow is None:
                 return error("error_flow", _lang(request))
-            return await self._go_on(request, cookie, replace(flow, lang=language(given.get("lang"), flow.lang)))
+            flow = await self._desk.flows.keep(replace(flow, lang=language(given.get("lang"), flow.lang)), cookie)
+            return await self._go_on(request, cookie, flow)
         return await self._begin(request, cookie, pairs)
 
     async def home(self, request: Request) -> Response:
@@ -77,7 +78,6 @@ class Authorize:
         asked, answer = await self._asked(request, flow.pairs)
         if answer is not None:
             return answer
-        await self._desk.flows.keep(flow, cookie)
         visit = Visit(cookie, flow, asked, await self._desk.signing_in.signed(cookie), source_of(request))
         if form is None:
             errors: Errors = ((None, LANGUAGES[flow.lang]("form_expired")),) if form_error else ()
@@ -131,6 +131,11 @@ class Authorize:
             return await visit.kept(desk, purpose=purposes[0]) if alone else None
         if step is Step.LAUNCH:
             return await self._launched(visit)
+        if step is Step.APPROVE and visit.asked and visit.signed:
+            left = for_role(visit.asked.scope, visit.signed.account.role)
+            return (
+                None if left else await self._refused(visit, "invalid_scope", "This user can grant none of the scopes.")
+            )
         if step is Step.PATIENT and not visit.picking(desk).searches:
             own = await visit.picking(desk).own()
             return await visit.kept(desk, patient=own[0].id) if len(own) == 1 else None

@@ -20,6 +20,7 @@ from fhir_server.auth.requester import ID, USER_TYPES, Role, is_reference
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+RSA_BITS = 2048  # RFC 7518, 3.3
 CODE, REFRESH, CREDENTIALS = "authorization_code", "refresh_token", "client_credentials"
 ASSERTION = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -188,6 +189,8 @@ def usable_keys(jwks: Mapping[str, Any]) -> KeySet:
         usable = [dict(each) for each in keys if each.get("kty") == "RSA" or each.get("crv") == "P-384"]
         if any("d" in each for each in usable):
             raise InvalidClient("The JWK set holds a private key: keep it, register the public one.")
+        if any(len(each["n"]) * 6 < RSA_BITS for each in usable if each["kty"] == "RSA"):  # base64url
+            raise InvalidClient(f"An RSA key has at least {RSA_BITS} bits.")
         if not usable:
             raise InvalidClient("The JWK set holds no RSA key and no EC key on P-384.")
         return KeySet.import_key_set({"keys": usable})

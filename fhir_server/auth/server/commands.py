@@ -137,10 +137,13 @@ def keys(opened: Opened) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, help="The keys that tokens are signed with.")
 
     @app.command()
-    def rotate(data: Data = None) -> None:
+    def rotate(
+        at_once: Annotated[bool, typer.Option(help="Void the tokens of the old keys: somebody else has one.")] = False,
+        data: Data = None,
+    ) -> None:
         """Sign with new keys from now on. The old ones are published until their last token has expired."""
         with opened(data) as running:
-            running(lambda authority: authority.keys.rotate())
+            running(lambda authority: authority.keys.rotate(at_once=at_once))
         typer.echo("New tokens are signed with new keys.")
 
     @app.command(name="list")

@@ -25,7 +25,7 @@ OPEN = frozenset(
 CALLED = frozenset({"/auth/token", "/auth/revoke", "/auth/introspect"})
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 HEADERS = (
-    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer,"
+    "Accept, Authorization, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer,"
     " X-Requested-With"
 )
 EXPOSED = "Content-Location, ETag, Last-Modified, Location, WWW-Authenticate"

@@ -30,7 +30,7 @@ def routes(use: Authority, bearer: Bearer) -> list[Route]:
         return await token.answer(use, form, authorization)
 
     async def introspect(form: Form, authorization: str | None) -> Json:
-        caller = await use.authentication.caller(form, authorization)
+        caller = await introspection.caller(use, bearer, form, authorization)
         return await introspection.introspected(use, bearer, caller, form.needed("token"))
 
     async def revoke(form: Form, authorization: str | None) -> Json:

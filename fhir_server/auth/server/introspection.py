@@ -11,10 +11,36 @@ from typing import Any
 from fhir_server.auth.bearer import Bearer
 from fhir_server.auth.server.authentication import Caller
 from fhir_server.auth.server.authority import Authority
-from fhir_server.auth.server.problems import unauthorized_client
+from fhir_server.auth.server.form import Form
+from fhir_server.auth.server.problems import invalid_client, unauthorized_client
 
-INACTIVE: dict[str, Any] = {"active": False}
+Json = dict[str, Any]
+
+INACTIVE: Json = {"active": False}
 SHOWN = ("scope", "client_id", "iss", "sub", "aud", "exp", "iat", "jti", "role", "org", "purpose", "auth_time")
+
+
+async def caller(use: Authority, bearer: Bearer, form: Form, authorization: str | None) -> Caller:
+    """Return who asks: a client that proves it, or that bears a token of its own (SMART App Launch 2.2).
+
+    Raises OAuthProblem.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer":
+        return await use.authentication.caller(form, authorization)
+    claims = await active(use, bearer, token.strip())
+    client = await use.clients.get(claims["client_id"]) if claims else None
+    if client is None:
+        raise invalid_client("The bearer token is not one of a registered client, or is valid no longer.")
+    return Caller(client)
+
+
+async def active(use: Authority, bearer: Bearer, token: str) -> Json | None:
+    """Return what an access token of this server says if it is neither expired nor revoked."""
+    claims = await bearer.claims(token)
+    if claims is None or await use.revocations.revoked(grant=claims["grant"], jti=claims["jti"]):
+        return None
+    return claims
 
 
 async def introspected(use: Authority, bearer: Bearer, caller: Caller, token: str) -> dict[str, Any]:
@@ -23,8 +49,8 @@ async def introspected(use: Authority, bearer: Bearer, caller: Caller, token: st
         raise unauthorized_client("Only clients that prove who they are may introspect tokens.")
     if refresh := use.grants.read_refresh_token(token):
         return await _refresh_token(use, caller, *refresh)
-    claims = await bearer.claims(token)
-    if claims is None or await use.revocations.revoked(grant=claims["grant"], jti=claims["jti"]):
+    claims = await active(use, bearer, token)
+    if claims is None:
         return INACTIVE
     client = caller.client
     if claims["client_id"] != client.id and (client.organization is None or claims["org"] != client.organization):

@@ -18,6 +18,7 @@ from fhir_server.auth.server.launches import LASTING, InvalidLaunch, launch_of
 from fhir_server.errors import InvalidRequest, Unauthenticated
 from fhir_server.fhir_json import parse
 from fhir_server.http import headers
+from fhir_server.interactions.perform import failure
 
 MOST_BYTES = 64 * 1024
 NOT_STORED = {"Cache-Control": "no-store"}
@@ -33,6 +34,14 @@ class LaunchEndpoint:
 
     async def post(self, request: Request) -> Response:
         """Take a context; answer {"launch": id, "expires_in": seconds}."""
+        try:
+            return await self._answer(request)
+        except Exception as error:  # whatever it is, the caller learns nothing of it
+            return _refused(
+                failure(error, request.url.path).status, "server_error", "This server failed: try again later."
+            )
+
+    async def _answer(self, request: Request) -> Response:
         try:
             token = headers.bearer(request.headers.get("authorization"))
             requester = await self._bearer.requester(token, now=self._desk.clock().timestamp())

@@ -71,10 +71,8 @@ def launch_of(said: Any, organization: str) -> Launch:
     """Return the context that the JSON of a request describes. Raises InvalidLaunch."""
     if not isinstance(said, dict):
         raise InvalidLaunch("The body is a JSON object.")
-    if unknown := said.keys() - READ.keys():
-        raise InvalidLaunch(
-            f"There is no {', '.join(sorted(unknown)[:5])} in a launch: {', '.join(READ)} can be given."
-        )
+    if said.keys() - READ.keys():
+        raise InvalidLaunch(f"Only these can be given: {', '.join(READ)}.")
     for name, (good, what) in READ.items():
         if name in said and not good(said[name]):
             raise InvalidLaunch(f"{name} is {what}.")

@@ -57,4 +57,4 @@ def unauthorized_client(description: str) -> OAuthProblem:
 
 
 def unsupported_grant_type(description: str) -> OAuthProblem:
-    return OAuthProblem(UnsupportedGrantTypeError(description=description))
+    return OAuthProblem(OAuth2Error(description, error=UnsupportedGrantTypeError.error))

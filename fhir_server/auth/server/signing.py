@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 from joserfc.jwk import ECKey, RSAKey
 from pymongo import DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.auth.bearer import SigningKey, Verifying
 from fhir_server.auth.server.vault import SIGNING_KEYS
 from fhir_server.crypto.sealing import WrappedKey, Wrapping
 from fhir_server.store.commit import DURABLE
@@ -26,8 +28,6 @@ from fhir_server.store.commit import DURABLE
 # How long a key is published after another took its place: longer than any token that it signed lives.
 PUBLISHED = timedelta(hours=1, minutes=5)
 RSA_BITS = 2048
-
-SigningKey = ECKey | RSAKey
 
 
 class Use(StrEnum):
@@ -63,12 +63,18 @@ class SigningKeys:
         row = await self._rows.find_one({"use": use, "until": None}, sort=[("made", DESCENDING), ("_id", DESCENDING)])
         return self._open(row) if row else await self.make(use)
 
-    async def verifying(self, use: Use) -> Mapping[str, SigningKey]:
-        """Return by kid the keys whose tokens are accepted now."""
-        return {row["_id"]: self._open(row) for row in await self._published() if row["use"] == use}
+    async def verifying(self, use: Use) -> Mapping[str, Verifying]:
+        """Return by kid the keys whose tokens are taken now."""
+        return {
+            row["_id"]: Verifying(self._open(row), row["until"].timestamp() if row["until"] else inf)
+            for row in await self._published()
+            if row["use"] == use
+        }
 
     async def published(self) -> dict[str, Any]:
-        """Return the JWK set of the public keys."""
+        """Return the JWK set of the public keys; whoever keeps it finds in it the keys of the first tokens too."""
+        for use in Use:
+            await self.signing(use)
         return {
             "keys": [
                 {
@@ -85,12 +91,18 @@ class SigningKeys:
         """Return the keys that are published, newest first."""
         return [Stored(row["_id"], Use(row["use"]), row["made"], row["until"]) for row in await self._published()]
 
-    async def rotate(self) -> None:
-        """Make a new key for each use; those before it sign no longer, and are published until their tokens are gone."""
+    async def rotate(self, *, at_once: bool = False) -> None:
+        """Make a new key for each use; those before it sign no longer, and are published until their tokens are gone.
+
+        at_once: their tokens are void now, as they have to be if somebody else has a key.
+        """
+        after = timedelta() if at_once else PUBLISHED
         for use in Use:
             new = await self.make(use)
-            before = {"use": use, "until": None, "_id": {"$ne": new.kid}}
-            await self._rows.update_many(before, {"$set": {"until": datetime.now(UTC) + PUBLISHED}})
+            before: dict[str, Any] = {"use": use, "_id": {"$ne": new.kid}}
+            if not at_once:
+                before["until"] = None
+            await self._rows.update_many(before, {"$set": {"until": datetime.now(UTC) + after}})
 
     async def make(self, use: Use) -> SigningKey:
         """Return a new key, which signs from now on."""

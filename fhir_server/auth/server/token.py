@@ -36,7 +36,9 @@ async def answer(use: Authority, form: Form, authorization: str | None) -> dict[
         proven = authorization is not None or not form.keys().isdisjoint(("client_secret", "client_assertion"))
         caller = await use.authentication.caller(form, authorization) if proven else None
         return await assertion.answer(use, caller, form)
-    caller = await use.authentication.caller(form, authorization)
+    caller = await _unnamed(use, grant_type, form, authorization) or await use.authentication.caller(
+        form, authorization
+    )
     try:
         if grant_type not in caller.client.grant_types:
             raise unauthorized_client(f"This client may use {', '.join(sorted(caller.client.grant_types))}.")
@@ -45,6 +47,17 @@ async def answer(use: Authority, form: Form, authorization: str | None) -> dict[
         raise await _recorded(use, caller, invalid_grant(f"What was granted cannot be used: {problem}.")) from None
     except OAuthProblem as problem:
         raise await _recorded(use, caller, problem) from None
+
+
+async def _unnamed(use: Authority, grant_type: str, form: Form, authorization: str | None) -> Caller | None:
+    """Return the public client that refreshes without its client_id: its refresh token is bound to it (RFC 6749, 6)."""
+    named = authorization is not None or not form.keys().isdisjoint(("client_id", "client_secret", "client_assertion"))
+    if grant_type != REFRESH or named:
+        return None
+    said = use.grants.read_refresh_token(form.needed("refresh_token"))
+    grant = await use.grants.grant(said[0]) if said else None
+    client = await use.clients.get(grant.client) if grant else None
+    return Caller(client) if client and not client.confidential else None
 
 
 async def _recorded(use: Authority, caller: Caller, problem: OAuthProblem) -> OAuthProblem:

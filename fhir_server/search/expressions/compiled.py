@@ -23,6 +23,9 @@ Json: TypeAlias = dict[str, Any]
 Typed: TypeAlias = tuple[str, Any]  # FHIR type name, JSON value
 
 
+HOLLOW = frozenset({"id", "extension"})
+
+
 class Extraction(Protocol):
     """Finds the values of several expressions at once: as an Extractor, by label; a label without a value is absent."""
 
@@ -71,7 +74,7 @@ class _Stop:
 
 
 def _visit(stop: _Stop, value: Any, found: dict[str, list[Typed]]) -> None:
-    if stop.labels:
+    if stop.labels and not _is_hollow(value):
         pair = _typed(stop, value)
         for label in stop.labels:
             found.setdefault(label, []).append(pair)
@@ -88,6 +91,11 @@ def _visit(stop: _Stop, value: Any, found: dict[str, list[Typed]]) -> None:
                 _visit_array(then, inner, found)
             else:
                 _visit(then, inner, found)
+
+
+def _is_hollow(value: Any) -> bool:
+    """Return whether an element has extensions, such as the reason for its absence, and no value."""
+    return isinstance(value, dict) and "extension" in value and value.keys() <= HOLLOW
 
 
 def _visit_array(stop: _Stop, values: list[Any], found: dict[str, list[Typed]]) -> None:

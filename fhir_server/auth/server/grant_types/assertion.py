@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.auth.bearer import InvalidClaims
+from fhir_server.auth.policy import CONTEXTS
 from fhir_server.auth.requester import USER_TYPES, Role, is_reference
 from fhir_server.auth.server.assertions import Unacceptable
 from fhir_server.auth.server.authentication import Caller
@@ -75,7 +76,7 @@ async def described(use: Authority, client: Client, said: Claims, scope: str) ->
         "fhirUser": _text(said, "fhirUser", needed=True).removeprefix(f"{use.base}/"),
         "org": org,
         "purpose": purpose_of(client, said),
-        "scope": scope_of(scope, client, Role.PRACTITIONER),
+        "scope": scope_of(scope, client, CONTEXTS[Role.PRACTITIONER]),
         "department": _text(said, "department"),
         "practitionerRole": _text(said, "practitionerRole"),
         "patient": _text(said, "patient"),

@@ -12,7 +12,7 @@ from fhir_server.auth.requester import Role
 from fhir_server.auth.scopes import narrowed
 from fhir_server.auth.server.authentication import Caller
 from fhir_server.auth.server.authority import Authority
-from fhir_server.auth.server.authorizations import for_role
+from fhir_server.auth.server.authorizations import of_contexts
 from fhir_server.auth.server.clients import Client
 from fhir_server.auth.server.form import Form
 from fhir_server.auth.server.problems import invalid_grant, invalid_scope
@@ -32,7 +32,7 @@ async def answer(use: Authority, caller: Caller, form: Form) -> dict[str, Any]:
         "fhirUser": client.system_user,
         "org": client.organization,
         "purpose": purpose_of(client, caller.said),
-        "scope": scope_of(form.needed("scope"), client, Role.SYSTEM),
+        "scope": scope_of(form.needed("scope"), client, frozenset({"system"})),
     }
     access = await use.minting.access(claims, subject=client.id, client=client.id, grant=client.generation)
     unit = Unit()
@@ -41,12 +41,16 @@ async def answer(use: Authority, caller: Caller, form: Form) -> dict[str, Any]:
     return access.answer
 
 
-def scope_of(asked: str, client: Client, role: Role) -> str:
-    """Return what a client may have of the scopes that it asks for. Raises invalid_scope if that is nothing."""
-    scope = for_role(narrowed(asked, " ".join(client.scopes)), role)
+def scope_of(asked: str, client: Client, contexts: frozenset[str]) -> str:
+    """Return what a client may have, in these contexts, of the scopes that it asks for.
+
+    Raises invalid_scope if that is nothing.
+    """
+    scope = of_contexts(narrowed(asked, " ".join(client.scopes)), contexts)
     kept = " ".join(word for word in scope.split() if word not in OF_USERS)
     if not kept:
-        raise invalid_scope(f"None of the scopes is registered for this client and for a {role}.")
+        named = " and ".join(sorted(f"{context}/" for context in contexts))
+        raise invalid_scope(f"None of the scopes is registered for this client. Here {named} can be asked for.")
     return kept
 
 
