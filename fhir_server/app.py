@@ -27,6 +27,7 @@ from fhir_server import logs
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.accounts import wiring as accounts
 from fhir_server.auth.accounts.reception import Reception
+from fhir_server.auth.basis import Sources
 from fhir_server.auth.bearer import Bearer, Issuer
 from fhir_server.auth.gate import Gatekeeper
 from fhir_server.auth.memberships import Memberships
@@ -204,21 +205,24 @@ class _Wiring:
 
     def _gatekeeper(self) -> Gatekeeper:
         settings = self._settings
-        return Gatekeeper(
-            self._registry,
+        sources = Sources(
             Consents(self.database, self._index, self._trust, Facts(self._resources), self._resources.opened),
             self._persons,
             Memberships(self._resources, self._index, self._zone),
+            self._revocations.check,
+            self._clock,
+        )
+        return Gatekeeper(
+            self._registry,
+            sources,
             policy=Policy(
                 treatment=settings.implicit_policy == "treatment",
                 reporting=settings.reporting_clients,
                 gated=self._gated,
             ),
             mode=Mode(settings.conflict_mode),
-            revoked=self._revocations.check,
             index=self._index,
             labels=self._labels,
-            clock=self._clock,
         )
 
     def _shadows(self, of: Registry, projector: Projector) -> Shadows:

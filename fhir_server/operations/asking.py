@@ -73,8 +73,8 @@ async def _asker(use: Services, requester: Requester, only: frozenset[str] | Non
     own = frozenset(keys.values())
     if only is not None:
         return Asker(requester, "r", only - requester.actors, own, own)
-    epochs = await use.gatekeeper.consents.epochs()
-    belongs = await use.gatekeeper.memberships.of(requester, epochs.memberships, use.clock())
+    epochs = await use.gatekeeper.sources.consents.epochs()
+    belongs = await use.gatekeeper.sources.memberships.of(requester, epochs.memberships, use.clock())
     return Asker(requester, "r", belongs - requester.actors, own, own)
 
 

@@ -130,4 +130,4 @@ def _compiled(
 
 
 def _keyed(keeper: Gatekeeper, rule: Rule) -> Rule:
-    return replace(rule, when=bound(rule.when, keeper.keyed))
+    return replace(rule, when=bound(rule.when, keeper.standings.keyed))
