@@ -182,7 +182,7 @@ def test_c_and_d_shape_and_labels(consents, expected):
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(Mode.DENY_OVERRIDES, set()), (Mode.NEWEST_WINS, set(ALL))], ids=lambda each: str(each)
+    ("mode", "expected"), [(Mode.DENY_OVERRIDES, set()), (Mode.NEWEST_WINS, set(ALL))], ids=["nothing", "all"]
 )
 def test_c9_the_newer_permit_counts_only_where_the_newest_wins(mode, expected):
     consents = [dated(org1(), "2026-03-01"), dated(DENY_ORG1, "2026-01-01")]
