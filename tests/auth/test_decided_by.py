@@ -262,3 +262,41 @@ def test_a_scope_with_a_search_reaches_what_matches_it(ward: Ward, scope: str, e
     found = {each["resource"]["id"].partition("-")[0] for each in search.json().get("entry", ())}
     assert read == past == expected
     assert found == expected if search.status_code == 200 else not expected
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"client_id": "b"},
+        {"purpose": "ETREAT"},
+        {"scope": "user/*.rs"},
+        {"department": "icu"},
+        {"user": "Practitioner/Dr2"},
+    ],
+)
+def test_a_page_link_belongs_to_its_user_client_purpose_and_rights(ward: Ward, other: Json) -> None:
+    ward.grant(to("Organization/Org2"))
+    ward.record("second")
+    first: Json = {"user": "Practitioner/Dr1", "organization": "Org2", "purpose": "TREAT", "client_id": "a"}
+    with (
+        ward.server.client("practitioner", **first) as client,
+        ward.server.client("practitioner", **first) as again,
+        ward.server.client("practitioner", **{**first, **other}) as stranger,
+    ):
+        page = client.get("Observation", params={"subject": ward.ref("Patient"), "_count": "1"}).json()
+        following = next(each["url"] for each in page["link"] if each["relation"] == "next")
+        assert len(again.get(following).json()["entry"]) == 1
+        garbage = stranger.get("Observation", params={"_cursor": "garbage"})
+        answer = stranger.get(following)
+    assert (answer.status_code, answer.content) == (400, garbage.content)
+
+
+def test_a_page_link_opens_nothing_that_was_revoked_since(ward: Ward) -> None:
+    ward.grant(to("Organization/Org2"))
+    ward.record("second")
+    with ward.server.client("practitioner", "Practitioner/Dr1", "Org2") as client:
+        page = client.get("Observation", params={"subject": ward.ref("Patient"), "_count": "1"}).json()
+        following = next(each["url"] for each in page["link"] if each["relation"] == "next")
+        ward.grant({**to("Organization/Org2"), "type": "deny"})
+        after = client.get(following).json()
+    assert (after["total"], after.get("entry"), len(after["link"])) == (0, None, 1)

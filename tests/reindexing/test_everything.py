@@ -33,7 +33,8 @@ RESOURCES: tuple[dict[str, Any], ...] = (
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
         "provision": {"type": "permit", "actor": [{
-            "role": {"coding": [{"code": "PRCP"}]}, "reference": {"reference": "Organization/org2"}}]},
+            "role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "PRCP"}]},
+            "reference": {"reference": "Organization/org2"}}]},
     },
 )  # fmt: skip
 
