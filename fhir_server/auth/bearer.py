@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import inf
 from typing import Any
@@ -153,8 +153,9 @@ class Bearer:
 
     async def claims(self, token: str) -> Claims | None:
         """Return what a token of the authorization server says that is valid and not expired; None if it is not."""
+        await asyncio.shield(self._learning.get("keys"))  # one of those that are known may be void by now
         try:
-            await self.requester(token, now=self._clock())
+            self._unexpired(token, self._clock())
             found, _ = self._decoded(token)
         except (Unauthenticated, _UnknownKey):
             return None
@@ -164,8 +165,9 @@ class Bearer:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
         if known is None:
-            claims, until = self._decoded(token)
-            known = self._known[digest] = (min(float(claims["exp"]), until), _described(claims))
+            claims, key = self._decoded(token)
+            until = self._keys[key].until if key is not None else inf
+            known = self._known[digest] = (min(float(claims["exp"]), until), _described(claims, key))
             if len(self._known) > KNOWN_TOKENS:
                 self._known.popitem(last=False)
         expires, requester = known
@@ -173,8 +175,8 @@ class Bearer:
             raise Unauthenticated("The access token has expired: get a new one.", error="invalid_token")
         return requester
 
-    def _decoded(self, token: str) -> tuple[Claims, float]:
-        """Return what a token of ours says that is not from the future, and until when its key is good.
+    def _decoded(self, token: str) -> tuple[Claims, str | None]:
+        """Return what a token of ours says that is not from the future, and the kid of its key.
 
         Raises Unauthenticated, _UnknownKey.
         """
@@ -183,8 +185,7 @@ class Bearer:
             self._check(found.header, found.claims)
         except (JoseError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Unauthenticated(NOT_VALID, error="invalid_token") from error
-        kid = found.header.get("kid")
-        return found.claims, self._keys[kid].until if kid is not None else inf
+        return found.claims, found.header.get("kid")
 
     def _key_of(self, token: GuestProtocol) -> SigningKey:
         kid = token.headers().get("kid")
@@ -211,13 +212,15 @@ class Bearer:
 
     async def _learn(self, _: list[str]) -> dict[str, bool]:
         if self._server:
-            self._keys = await self._server.keys()
-            self._known.clear()  # a key may have been taken back
+            keys = await self._server.keys()
+            if keys != self._keys:  # else whoever makes up a kid would have all tokens verified anew
+                self._keys = keys
+                self._known.clear()  # a key may have been taken back
         return {}
 
 
-def _described(claims: Claims) -> Requester:
+def _described(claims: Claims, key: str | None) -> Requester:
     try:
-        return requester_of(claims)
+        return replace(requester_of(claims), key=key)
     except InvalidClaims as error:
         raise Unauthenticated(NOT_VALID, error="invalid_token") from error

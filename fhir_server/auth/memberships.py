@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from consent_engine.dates import Span
 from consent_engine.elements import Unreadable, period, relative_reference
+from fhir_server.auth.own import KEPT_BY_INSTITUTIONS
 from fhir_server.auth.requester import INSTITUTIONAL, Requester
 from fhir_server.search.types import reference
 from fhir_server.store.facts import Fact, Facts
@@ -98,7 +99,10 @@ class Memberships:
         if organization == whole or relative_reference(fact.resource.get("partOf")) != whole:
             return False
         kept = {"org": organization.removeprefix("Organization/")}
-        return not await self._resources.find("Organization", kept, self._gate, sort=[("_id", 1)], limit=1)
+        for type in KEPT_BY_INSTITUTIONS:
+            if await self._resources.find(type, kept, self._gate, sort=[("_id", 1)], limit=1, shown={"_id": 1}):
+                return False
+        return True
 
     async def _above(self, organization: str) -> AsyncIterator[str]:
         """Yield the institutions of which one is a part, as far as each has recorded its part itself."""

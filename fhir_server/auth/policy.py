@@ -6,7 +6,8 @@ permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
 2. Records of another institution need an active Consent of the patient that names the requester.
 3. Deny beats permit (decided in consent_engine).
 4. Break-glass (purpose ETREAT or BTG, with a reason, for the patient in the token's context) opens what nobody has
-   permitted; it does not open what the patient has denied. It is audited as such, and the patient is notified.
+   permitted; it does not open what the patient has denied. It is audited as such, and the patient is notified. The
+   purpose BTG without a reason, or for another patient, opens nothing at all.
 5. Statutory reporting (purpose PUBHLTH) needs no consent and reaches only the systems named in the settings.
 6. A patient sees their own records; a related person sees what the patient's Consent grants them.
 """
@@ -67,6 +68,8 @@ DIRECTORY = frozenset(
 # Copies of many records in one. What a patient denies may stand in it, and what they permit of some records, or of one
 # institution's, does not open the others: any denial hides it, an obligation too, and no permission opens it.
 COLLECTIONS = frozenset({"Bundle"})
+
+BREAK_THE_GLASS = "BTG"
 
 # Stands for the institutions that an event of nobody known concerns: all of them. No Organization can have this id.
 SERVER = "*"
@@ -146,6 +149,9 @@ def permission(
         return EVERYTHING
     opened = context if breaks_glass(requester) else frozenset()
     by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, opened=opened, personal=personal)
+    if personal and requester.purpose == BREAK_THE_GLASS:
+        # Whoever says so has to say why, and for whom: without it not even what a Consent permits for it is seen.
+        by_role = all_of(by_role, per_person(((opened, EVERYTHING),) if opened else (), NOTHING, NOTHING))
     return all_of(by_role, either(*(_along(way, type, context, term) for way in ways)))
 
 

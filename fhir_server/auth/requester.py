@@ -41,7 +41,7 @@ class Requester:
     user: relative reference. organization, department: ids of Organizations. purpose: a v3 PurposeOfUse code.
     patient: relative reference to the Patient in context. reason: why the glass is broken, for emergency purposes.
     token: the token's id (jti). client: id of the registered client that it was issued to. grant: id of the grant that it
-    stands on; a revoked grant ends all tokens that stand on it.
+    stands on; a revoked grant ends all tokens that stand on it. key: kid of the key that has signed the token.
     """
 
     role: Role
@@ -56,6 +56,7 @@ class Requester:
     token: str = ""
     client: str | None = None
     grant: str | None = None
+    key: str | None = None
 
     @property
     def actors(self) -> frozenset[str]:

@@ -8,11 +8,10 @@ elsewhere only where they speak of the record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from consent_engine.consent import Consent
 from consent_engine.decision import Verdict
 from consent_engine.obligations import Obligation
 from fhir_server.audit.event import Happening
@@ -52,6 +51,17 @@ class View:
     at_home: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tellable:
+    """What may be told. silent: the ids of the Consents of which it is told that they say nothing.
+
+    named: whom the Consents name. To whom else somebody belongs is told by nothing: it may be another patient's team.
+    """
+
+    silent: frozenset[str]
+    named: frozenset[str]
+
+
 async def explain_access(use: Services, call: Call, asked: Invocation) -> Answer:
     """Return who may see a resource and why. Raises Absent unless the requester may ask, TooCostly for too many to list."""
     view = await _view(use, call, str(asked.type), str(asked.id))
@@ -60,11 +70,12 @@ async def explain_access(use: Services, call: Call, asked: Invocation) -> Answer
     found = (await use.past.consents(persons_of(view.document), min(at, now))).by_person
     theirs = [each for person in view.whose for each in found[person]]
     known = [each for each in theirs if view.at_home is None or each.authority in (None, view.at_home)]
-    asking = [await asker_of(use, asked, view.document)] if asked.one("user") else await _all(use, asked, view, known)
-    keeper, ids = use.gatekeeper, frozenset(each.id for each in known)
+    named = frozenset(each for one in known for provision in one.provisions() for each in provision.recipients or ())
+    asking = [await asker_of(use, asked, view.document)] if asked.one("user") else await _all(use, asked, view, named)
+    keeper, tellable = use.gatekeeper, Tellable(frozenset(each.id for each in known), named)
     rules = Rules(keeper, keeper.policy, keeper.mode)
     told = [
-        _access(use, view, each, judged(rules, each, view.type, view.document, found, moment(at)), ids)
+        _access(use, view, each, judged(rules, each, view.type, view.document, found, moment(at)), tellable)
         for each in asking
     ]
     happening = Happening("operation", touched=(touched(view.type, view.document),), query=asked.place)
@@ -107,9 +118,8 @@ async def _own(use: Services, requester: Requester) -> Persons:
     return frozenset(keys.values())
 
 
-async def _all(use: Services, asked: Invocation, view: View, consents: Iterable[Consent]) -> list[Asker]:
+async def _all(use: Services, asked: Invocation, view: View, named: Collection[str]) -> list[Asker]:
     """Return all whom the Consents name, and the institution that keeps the record."""
-    named = {each for consent in consents for provision in consent.provisions() for each in provision.recipients or ()}
     if len(named) > MOST_ASKERS:
         raise TooCostly(f"The Consents name more than {MOST_ASKERS} recipients: name one as the parameter user.")
     if asked.one("organization") or asked.one("role"):
@@ -125,8 +135,8 @@ def _head(use: Services, view: View, at: int) -> Iterator[Json]:
     yield value("implicit-policy", "Code", implicit_of(use.gatekeeper.policy))
 
 
-def _access(use: Services, view: View, asker: Asker, judgement: Judgement, known: frozenset[str]) -> Json:
-    """Return what is told of one who might ask. known: the ids of the Consents of which it is told that they are silent."""
+def _access(use: Services, view: View, asker: Asker, judgement: Judgement, tellable: Tellable) -> Json:
+    """Return what is told of one who might ask."""
     policy, requester = use.gatekeeper.policy, asker.requester
     if view.own:
         rule = for_person(judgement, asker, policy, view.type, view.document, view.whose)
@@ -138,7 +148,7 @@ def _access(use: Services, view: View, asker: Asker, judgement: Judgement, known
         each
         for person, found in judgement.parts.items()
         for each in found.statements
-        if person in view.whose and (each.consent in known or each.verdict in SPEAKING)
+        if person in view.whose and (each.consent in tellable.silent or each.verdict in SPEAKING)
     ]
     return part(
         "access",
@@ -150,7 +160,7 @@ def _access(use: Services, view: View, asker: Asker, judgement: Judgement, known
         value("because", "Code", str(rule)),
         value("text", "String", f"{requester.user}{may[0]}。{chinese}"),
         value("text-en", "String", f"{requester.user} {may[1]}. {english}"),
-        *(reference("membership", each) for each in sorted(asker.memberships)),
+        *(reference("membership", each) for each in sorted(asker.memberships & tellable.named)),
         *(_obligation(each) for each in _obliged(view, judgement)),
         *statement_parts(statements),
     )

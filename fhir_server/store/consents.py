@@ -251,10 +251,11 @@ class Consents:
         """Return the Consents that a filter finds, by person; only versions not read before are opened."""
         shown = {"_id": 1, "v": 1, "pat": 1, "pats": 1, "org": 1, "by": 1, "k": 1}
         documents = await self._collection.find(filter, shown).to_list()
-        new = [each["_id"] for each in documents if (each["_id"], each["v"]) not in self._read]
-        opened = await self._open(new)
+        # Held from here on: whoever reads meanwhile may throw away what is kept.
+        kept = [self._read.get((each["_id"], each["v"])) for each in documents]
+        opened = await self._open([each["_id"] for each, known in zip(documents, kept, strict=True) if known is None])
         # A version that was replaced meanwhile is not found again: then its successor speaks.
-        known = [opened.get(each["_id"]) or self._read.get((each["_id"], each["v"])) for each in documents]
+        known = [here or opened.get(each["_id"]) for each, here in zip(documents, kept, strict=True)]
         needs = _needs(known)
         facts = await self._facts.now(needs) if needs else NO_FACTS
         by_person: dict[Hashable, list[Known]] = {}

@@ -41,9 +41,15 @@ class Facts:
         return found
 
     async def _open(self, type: str, documents: Collection[Mapping[str, Any]]) -> dict[str, Fact]:
-        new = [each for each in documents if (f"{type}/{each['_id']}", each["v"]) not in self._opened]
-        bodies = await self._resources.opened(type, [dict(each) for each in new]) if new else []
         found: dict[str, Fact] = {}
+        new: list[dict[str, Any]] = []
+        for document in documents:
+            reference = f"{type}/{document['_id']}"
+            if known := self._opened.get((reference, document["v"])):
+                found[reference] = known
+            else:
+                new.append(dict(document))
+        bodies = await self._resources.opened(type, new) if new else []
         for document, body in zip(new, bodies, strict=True):
             reference = f"{type}/{document['_id']}"
             found[reference] = self._opened[reference, document["v"]] = Fact(
@@ -51,8 +57,4 @@ class Facts:
             )
         while len(self._opened) > KNOWN_FACTS:
             self._opened.popitem(last=False)
-        for document in documents:
-            reference = f"{type}/{document['_id']}"
-            if reference not in found:
-                found[reference] = self._opened[reference, document["v"]]
         return found

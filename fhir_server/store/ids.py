@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import uuid
 
 RANDOM_BITS = 74
+RECENT = 60_000  # milliseconds
+_OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
@@ -18,3 +21,16 @@ def new_id() -> str:
     milliseconds = time.time_ns() // 1_000_000
     high, low = random >> 62, random & (1 << 62) - 1
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
+
+
+def is_new(id: str, version: int) -> bool:
+    """Return whether the server gave an id just now, so that nothing can have named it before."""
+    return (
+        version == 1
+        and _OURS.fullmatch(id) is not None
+        and abs(_milliseconds(id) - time.time_ns() // 1_000_000) < RECENT
+    )
+
+
+def _milliseconds(id: str) -> int:
+    return int(id[:8] + id[9:13], 16)

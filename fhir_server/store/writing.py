@@ -14,10 +14,13 @@ from fhir_server.fhir_json import canonical, dump
 from fhir_server.store.collections import Collections, history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import Trust, consent_terms, count_up_all
+from fhir_server.store.contexts import Belongings, Contexts, context_of, context_term, unknown_person
+from fhir_server.store.following import Followed, Following
+from fhir_server.store.ids import is_new
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.mentioned import Mentioned, mentioned
 from fhir_server.store.persons import Persons, person_term
-from fhir_server.store.resources import Document, Resources, Ungated, sealed
+from fhir_server.store.resources import Document, Resources, sealed
 from fhir_server.store.shadow import Membership, Shadows, born_term, stamped
 
 # What a tombstone keeps of what was deleted: all that the gate looks at.
@@ -89,12 +92,13 @@ class Writer:
         registry: Registry,
     ) -> None:
         self._registry = registry
-        self._database = database
         self._collections = collections
         self._shadows = shadows
         self._persons = persons
         self._keys = keys
         self._resources = resources
+        self._contexts = Contexts(resources, shadows, registry)
+        self._following = Following(database, shadows, persons, keys, resources)
         self._digest = digest
         self._trust = trust
 
@@ -119,11 +123,21 @@ class Writer:
 
     async def memberships(self, resources: Sequence[Mapping[str, Any]]) -> list[Membership]:
         """Return whose records these resources (with ids) are; Patients among them count by what they say now."""
-        patients = [await self._patients(each) for each in resources]
+        return await self._members(resources, await self._contexts.of(resources))
+
+    async def _members(self, resources: Sequence[Mapping[str, Any]], contexts: Belongings) -> list[Membership]:
+        patients = [
+            contexts[place][1].patients if place in contexts else self._shadows.patients(each)
+            for place, each in enumerate(resources)
+        ]
         here = {each["id"]: self._persons.key(each) for each in resources if each["resourceType"] == "Patient"}
         others = {id for found in patients for id in found} - here.keys()
         keys = {**await self._persons.keys(others), **here} if others else here
-        return [Membership(found, tuple(keys[id] for id in found)) for found in patients]
+        members = [Membership(found, tuple(keys[id] for id in found)) for found in patients]
+        for place, (reference, context) in contexts.items():
+            if not context.known:
+                members[place] = Membership((), (self._persons.own_key(unknown_person(reference)),))
+        return members
 
     async def store(
         self, drafts: Sequence[Draft], removals: Sequence[Removal] = (), *, at: int
@@ -136,7 +150,8 @@ class Writer:
         drafts = [self.labelled(each) for each in drafts]
         await self._collections.ensure(*sorted({*(each.type for each in drafts), *(each.type for each in removals)}))
         resources = [stamped(each.resource, id=each.id, version=each.version, at=at) for each in drafts]
-        members = await self.memberships(resources)
+        contexts = await self._contexts.of(resources)
+        members = await self._members(resources, contexts)
         owners = [_owner(member, each.custodian) for member, each in zip(members, drafts, strict=True)]
         keys = await self._keys.for_writing(owners)
         unit, written = Unit(), []
@@ -154,7 +169,9 @@ class Writer:
             unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
         tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
-        await self._follow(unit, drafts, resources)
+        _label_by(contexts, written)
+        await self._following.patients([each for each in resources if each["resourceType"] == "Patient"], unit)
+        await self._following.contexts(unit, _followed(written, members))
         for id, key in _filed(resources, members):
             self._persons.count(id, key, unit)
         return unit, written, tombstones
@@ -168,27 +185,20 @@ class Writer:
         else:
             count_up_all(unit, draft.type, document, draft.old or {})
 
-    async def _patients(self, resource: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the ids of the Patients whose record this is; for a Binary, those of what it belongs to."""
-        context = resource.get("securityContext") if resource["resourceType"] == "Binary" else None
-        type, _, id = str((context or {}).get("reference", "")).partition("/")
-        if type in ("", "Patient") or type not in self._registry.types:
-            return self._shadows.patients(resource)
-        found = await self._resources.many(type, [id], Ungated("whose record a Binary belongs to"))
-        return tuple(found[id].get("pr", ())) if id in found else ()
-
     def _shadow(self, draft: Draft, resource: dict[str, Any], member: Membership, at: int) -> Document:
         extra: list[str] = []
         if draft.type == "Consent":
             extra = consent_terms(self._trust.read(resource, custodian=draft.custodian, by=draft.by))
         if draft.type == "Patient":
             extra = [person_term(self._persons.key(resource))]
+        if context := context_of(resource):
+            extra = [context_term(context)]
         shadow = self._shadows.of(
             resource,
             at=at,
             custodian=draft.custodian,
             members=member,
-            labels=(*draft.labels, *(draft.old or {}).get("lab", ())),
+            labels=(*draft.labels, *(draft.old or {}).get("lab", ())) if self._resources.strictest_label else (),
             extra=extra,
             said=draft.said,
         )
@@ -207,59 +217,13 @@ class Writer:
         kept = {key: document[key] for key in ("k", "h", "body")}
         return {**self._shadow(draft, resource, member, document["at"]), **kept}
 
-    async def _follow(self, unit: Unit, drafts: Sequence[Draft], resources: Sequence[Mapping[str, Any]]) -> None:
-        """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
-        moved: dict[str, int] = {}
-        for draft, resource in zip(drafts, resources, strict=True):
-            if draft.type == "Patient":
-                key = self._persons.key(resource)
-                if await self._persons.link(draft.id, key, unit, again=draft.version > 1):
-                    moved[resource["id"]] = key
-        if moved:
-            await self._move(unit, moved)
-
-    async def _move(self, unit: Unit, keys: Mapping[str, int]) -> None:
-        """Add to the unit that all records of these Patients, earlier versions too, go over to other person keys."""
-        names = set(await self._database.list_collection_names())
-        for type in sorted(self._shadows.personal):
-            # What the unit itself replaces or deletes is filed anew already; what it puts into the history is not.
-            busy = unit.changed(type)
-            for name in {type, history_of(type)} & names:
-                for document in await self._database[name].find({"pr": {"$in": list(keys)}}).to_list():
-                    if name != type or document["_id"] not in busy:
-                        moved = await self._refiled(unit, type, document, keys)
-                        # What was filed anew meanwhile must not be put back (fhir_server/reindexing).
-                        as_read = {key: document.get(key) for key in ("_id", "v", "d")}
-                        unit.replace(name, as_read, moved)
-            history = unit.inserts.get(history_of(type), [])
-            for place, document in enumerate(history):
-                if keys.keys() & set(document.get("pr", ())):
-                    history[place] = await self._refiled(unit, type, document, keys)
-
-    async def _refiled(self, unit: Unit, type: str, document: Document, changed: Mapping[str, int]) -> Document:
-        """Return a stored document filed, and sealed, under the persons that its Patients are now."""
-        keys = {**await self._persons.keys(document["pr"]), **changed}
-        persons = tuple(sorted({keys[id] for id in document["pr"]}))
-        moved = {**document, "pat": persons[0], "pats": list(persons)}
-        if len(persons) == 1:
-            del moved["pats"]
-        if "body" in document:
-            id = str(document.get("id", document["_id"]))
-            (body,) = await self._resources.opened(type, [{**document, "_id": id}])
-            owner = Owner(persons[0], document["org"])
-            made, name = await self._keys.for_writing([owner]), self._keys.name(owner)
-            moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
-        if type == "Consent":
-            count_up_all(unit, type, document, moved)
-        return moved
-
 
 def _filed(resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]) -> list[tuple[str, int]]:
     """Return the Patients of whom records other than themselves are filed, with the keys these are filed under."""
     found = {
         (id, key)
         for resource, member in zip(resources, members, strict=True)
-        for id, key in zip(member.patients, member.keys, strict=True)
+        for id, key in zip(member.patients, member.keys, strict=False)  # of an unknown Patient there is only a key
         if id != resource["id"]
     }
     return sorted(found)
@@ -299,6 +263,25 @@ def earlier(document: Document) -> Document:
     """Return a current document as the history keeps it."""
     kept = {key: value for key, value in document.items() if key not in ("r", "s", "e", "ix", "has", "to", "g")}
     return {**kept, "_id": f"{document['_id']}/{document['v']}", "id": document["_id"]}
+
+
+def _followed(written: Sequence[Written], members: Sequence[Membership]) -> list[Followed]:
+    """Return what Binaries may belong to of what is written: not what has just got an id, which nothing names yet."""
+    return [
+        Followed(f"{each.type}/{each.id}", member, tuple(each.document.get("lab", ())))
+        for each, member in zip(written, members, strict=True)
+        if each.type != "Binary" and not is_new(each.id, each.version)
+    ]
+
+
+def _label_by(contexts: Belongings, written: Sequence[Written]) -> None:
+    """Give the Binaries that are stored the labels of what they belong to."""
+    beside = {f"{each.type}/{each.id}": each.document for each in written}
+    for place, (reference, context) in contexts.items():
+        document = written[place].document
+        of = beside[reference].get("lab", ()) if reference in beside else context.labels
+        if labels := sorted({*document.get("lab", ()), *of}):
+            document["lab"] = labels
 
 
 def _owner(member: Membership, custodian: str) -> Owner:

@@ -170,6 +170,17 @@ def test_nobody_makes_themselves_a_member_of_another_institution(ward: Ward) -> 
     assert ward.sees(victim)
 
 
+def test_nobody_makes_an_institution_its_department_that_has_not_said_yet_what_it_is(ward: Ward) -> None:
+    victim, thief = f"Victim-{ward.key}", f"Thief-{ward.key}"
+    ward.grant(to(f"Organization/{victim}"))
+    ward.server.put({"resourceType": "Patient", "id": f"theirs-{ward.key}"}, organization=victim)
+    part = {"name": "o", "partOf": {"reference": f"Organization/{thief}"}}
+    ward.server.put({"resourceType": "Organization", "id": victim, **part}, organization=thief)
+    ward.make("PractitionerRole", "r", thief, practitioner=DR, organization={"reference": f"Organization/{victim}"})
+    assert not ward.sees(thief)
+    assert ward.sees(victim)
+
+
 def test_an_institution_belongs_to_the_one_that_recorded_it_as_its_part(ward: Ward) -> None:
     whole = f"Whole-{ward.key}"
     campus = f"Campus-{ward.key}"

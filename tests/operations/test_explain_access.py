@@ -278,3 +278,25 @@ def test_what_is_left_out_is_told(server: Live, key: str, auditor: httpx.Client)
     assert (found["effect"], found["obligation"]) == ("permit", {"action": "REDACT", "element": "Patient.telecom"})
     assert "obligation" not in own
     assert "obligation" not in record
+
+
+def test_of_what_somebody_belongs_to_only_that_is_told_which_the_consents_name(server: Live, key: str) -> None:
+    doctor = f"Practitioner/m{key}"
+    member = [{"entity": {"reference": doctor}}]
+    server.put(
+        {
+            "resourceType": "CareTeam", "id": f"hidden{key}", "status": "active",
+            "subject": {"reference": f"Patient/q{key}"}, "participant": [{"member": {"reference": doctor}}],
+        },
+        *({"resourceType": "Group", "id": f"{each}{key}", "type": "practitioner", "actual": True, "member": member}
+          for each in ("named", "unnamed")),
+        organization="org2",
+    )  # fmt: skip
+    given(server, key, permit(actor=[actor(f"Group/named{key}")]))
+    with server.client("patient", f"Patient/p{key}") as own, server.client("auditor", "Practitioner/auditor") as log:
+        for client in (own, log):
+            found = client.get(f"Observation/o{key}/$explain-access", params={"user": doctor, "organization": "org2"})
+            assert access(found)["effect"] == "permit"
+            assert f"Group/named{key}" in found.text
+            assert "unnamed" not in found.text
+            assert "hidden" not in found.text

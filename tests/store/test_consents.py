@@ -155,3 +155,16 @@ def _consistent(client: httpx.Client, world: World) -> bool:
     assert found in (0, 3)
     assert bundle["total"] == found
     return found == 3
+
+
+def test_what_is_kept_of_consents_may_be_thrown_away_in_the_middle(
+    workers: dict[str, Live], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhir_server.store.consents.KNOWN_PERSONS", 0)
+    world.given(world.consent())
+    with world.doctor() as client:
+        assert client.get(world.ref("O1")).status_code == 200
+        world.given(world.consent({"type": "deny"}))  # found beside the permit, which was read before
+        assert client.get(world.ref("O1")).status_code == 404
+        world.given(world.consent())
+        assert client.get(world.ref("O1")).status_code == 404

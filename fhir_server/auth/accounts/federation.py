@@ -19,6 +19,7 @@ from fhir_server.auth.accounts.providers import ProviderFailed
 from fhir_server.auth.accounts.reception import Reception
 from fhir_server.auth.accounts.sessions import PROVIDER, SEVERAL
 from fhir_server.auth.accounts.users import Kept
+from fhir_server.auth.own import is_department, stored_by
 from fhir_server.auth.requester import ID
 from fhir_server.auth.server.authority import Authority
 from fhir_server.pages.words import language
@@ -88,7 +89,7 @@ class Federation:
         if not provider.create:
             return None
         try:
-            account = checked(described(provider, claims))
+            account = checked(await self._described(provider, claims))
             if await self._of_another(account):
                 return None
             return Kept(await users.add(account, subject=subject), federated=True)
@@ -101,7 +102,7 @@ class Federation:
 
         What apps were granted under what was told before ends. A mapped account is as the operator has made it.
         """
-        told = described(provider, claims)
+        told = await self._described(provider, claims)
         now = replace(told, id=kept.account.id, purposes=kept.account.purposes, phone=kept.account.phone)
         if now.login != kept.account.login:
             return kept
@@ -115,6 +116,18 @@ class Federation:
         await self._desk.users.change(now)
         await self._authority.end_all("revocation", account=now.id)
         return replace(kept, account=now)
+
+    async def _described(self, provider: Provider, claims: Mapping[str, Any]) -> Account:
+        """Return the account that a provider describes, without a department or role that is not its institution's own.
+
+        Consents name both: with another institution's, its users would see what was granted to that one.
+        """
+        told, database = described(provider, claims), self._authority.database
+        if told.department and not await is_department(database, told.department, told.organization):
+            told = replace(told, department=None)
+        if told.practitioner_role and not await stored_by(database, told.practitioner_role, told.organization):
+            told = replace(told, practitioner_role=None)
+        return told
 
     async def _of_another(self, account: Account) -> bool:
         """Return whether the resource that is to stand for a user is kept by another institution than the provider's.

@@ -20,7 +20,7 @@ from fhir_server.auth.server.clients import Client
 from fhir_server.auth.server.grants import Grant, Grants
 from fhir_server.auth.server.recording import Recorder
 from fhir_server.auth.server.registered import Clients
-from fhir_server.auth.server.revocation import Revocations, revoke_generation, revoke_grants
+from fhir_server.auth.server.revocation import Revocations, revoke_generation, revoke_grants, revoke_keys
 from fhir_server.auth.server.signing import SigningKeys, Use
 from fhir_server.auth.server.tokens import Minting
 from fhir_server.auth.server.vault import GRANTS, PASSING, Vault
@@ -77,6 +77,15 @@ class Authority:
         found = [await self.grants.grant(id) for id in await self.grants.ids(**found_by)]
         await self.end([grant for grant in found if grant is not None], what)
         return len(found)
+
+    async def rotate(self, *, at_once: bool = False) -> None:
+        """Sign with new keys from now on. at_once: what the old ones have signed is void at once, in every worker."""
+        before = [each.kid for each in await self.keys.every()]
+        await self.keys.rotate(at_once=at_once)
+        if at_once:
+            unit = Unit()
+            revoke_keys(before, unit)
+            await self.committer.commit(unit)
 
     async def remove(self, client: Client) -> int:
         """Forget a client; all that it was granted ends. Return how many grants of users ended."""

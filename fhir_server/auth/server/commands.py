@@ -143,7 +143,7 @@ def keys(opened: Opened) -> typer.Typer:
     ) -> None:
         """Sign with new keys from now on. The old ones are published until their last token has expired."""
         with opened(data) as running:
-            running(lambda authority: authority.keys.rotate(at_once=at_once))
+            running(lambda authority: authority.rotate(at_once=at_once))
         typer.echo("New tokens are signed with new keys.")
 
     @app.command(name="list")

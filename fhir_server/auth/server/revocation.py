@@ -47,6 +47,21 @@ def revoke_generation(generation: str, unit: Unit) -> None:
     _revoke([f"grant:{generation}"], datetime.now(UTC), unit)
 
 
+def revoke_keys(kids: Iterable[str], unit: Unit) -> None:
+    """Add to a unit that whatever these keys have signed ends.
+
+    It is remembered for ever: a worker that never met another key knows them still.
+    """
+    for kid in kids:
+        unit.touch(REVOKED, {"_id": f"key:{kid}"}, {"$set": {"at": datetime.now(UTC)}})
+    unit.touch(EPOCHS, {"_id": REVOCATIONS}, {"$inc": {"n": 1}})
+
+
+def _names(*, grant: str | None, jti: str, key: str | None) -> frozenset[str]:
+    """Return under which names a token can be revoked."""
+    return frozenset({f"grant:{grant}", f"token:{jti}", f"key:{key}"})
+
+
 def _revoke(names: list[str], now: datetime, unit: Unit) -> None:
     if not names:
         return
@@ -70,12 +85,13 @@ class Revocations:
             found = await asyncio.shield(self._fetched.get("all"))
             self._read = (epochs.revocations, found or frozenset())
         revoked = self._read[1]
-        if revoked and (f"grant:{requester.grant}" in revoked or f"token:{requester.token}" in revoked):
+        if revoked and revoked & _names(grant=requester.grant, jti=requester.token, key=requester.key):
             raise Unauthenticated("The access token is not valid here.", error="invalid_token")
 
-    async def revoked(self, *, grant: str | None, jti: str) -> bool:
+    async def revoked(self, *, grant: str | None, jti: str, key: str | None = None) -> bool:
         """Return whether a token is revoked by now, read afresh."""
-        return await self._rows.find_one({"_id": {"$in": [f"grant:{grant}", f"token:{jti}"]}}) is not None
+        names = _names(grant=grant, jti=jti, key=key)
+        return await self._rows.find_one({"_id": {"$in": list(names)}}) is not None
 
     async def _fetch(self, _: list[str]) -> dict[str, frozenset[str]]:
         rows = await self._rows.find({}, {"_id": 1}).to_list()

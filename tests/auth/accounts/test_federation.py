@@ -132,6 +132,8 @@ def federated(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory, small: S
                 app("us", kind=Kind.SYMMETRIC, redirect_uris=(redirect,), secret_hash=HASHER.hash(SECRET), name="本院")
             )
             made.there = there  # type: ignore[attr-defined]
+            for id in ("dep7", "dep8"):
+                own.put({"resourceType": "Organization", "id": id, "name": "心内科"})
             yield made
     with MongoClient(mongo_uri) as client:
         for name in names:
@@ -281,6 +283,32 @@ def test_a_provider_cannot_name_another_institutions_doctor(house: House, small:
     house.server.put({"resourceType": "Practitioner", "id": id}, organization="org2")
     small.said = {"sub": secrets.token_hex(4), "fhirUser": f"Practitioner/{id}"}
     assert "没有对应的账户" in returned(house, small).text
+
+
+OTHERS: list[dict[str, str]] = [
+    {"department": "org2"},
+    {"department": "nobodys"},
+    {"department": "dep-of-org2"},
+    {"practitionerRole": "PractitionerRole/of-org2"},
+    {"practitionerRole": "PractitionerRole/nobodys"},
+]
+
+
+@pytest.mark.parametrize("named", OTHERS)
+def test_nor_can_it_name_another_institutions_department_or_role(
+    house: House, small: Small, named: dict[str, str]
+) -> None:
+    house.server.put(
+        {"resourceType": "Organization", "id": "org2", "name": "医院"},
+        {"resourceType": "Organization", "id": "dep-of-org2", "name": "心内科"},
+        {"resourceType": "PractitionerRole", "id": "of-org2"},
+        organization="org2",
+    )
+    id = secrets.token_hex(4)
+    small.said = {"sub": id, "fhirUser": f"Practitioner/{id}", "department": None, **named}
+    for _ in range(2):  # when the account is made, and when it is there
+        said = claims(house.tokens(returned(house, small).press("allow").back["code"])["access_token"])
+        assert said.keys().isdisjoint(("department", "practitionerRole"))
 
 
 def test_nor_does_an_account_stay_that_names_a_doctor_whom_another_institution_has_now(

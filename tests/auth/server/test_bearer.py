@@ -163,16 +163,18 @@ def test_keys_rotate_and_old_tokens_live_on(desk: Desk, backend: App) -> None:
     assert {(key["alg"], key["kty"]) for key in published} == {("ES256", "EC"), ("RS256", "RSA")}
 
 
-def test_a_key_that_is_published_no_longer_verifies_nothing(desk: Desk, backend: App) -> None:
+def test_a_key_that_is_void_at_once_verifies_nothing_before_any_other_is_met(desk: Desk, backend: App) -> None:
     async def rotate(authority: Authority) -> None:
-        await authority.keys.rotate(at_once=True)
+        await authority.rotate(at_once=True)
 
     old = backend.backend().json()["access_token"]
+    another = backend.backend().json()["access_token"]  # of the same key, and not met yet
     assert desk.read(old) == 200
     desk.run(rotate)
+    asked = {"token": old, **backend.proof()}
+    assert [desk.read(old), desk.read(another), desk.post("introspect", asked).json()] == [401, 401, {"active": False}]
     new = backend.backend().json()["access_token"]
-    assert desk.read(new) == 200
-    assert desk.read(old) == 401
+    assert [desk.read(new), desk.read(old), desk.read(another)] == [200, 401, 401]
 
 
 def jwt_header(token: str) -> Json:

@@ -26,6 +26,9 @@ def emr(desk: Desk) -> App:
             {"resourceType": "PractitionerRole", "id": f"role{number}"},
             organization=f"org{number}",
         )
+    # org4 keeps patients here, and has not said yet what it is: org1 says so in its place.
+    desk.server.put({"resourceType": "Patient", "id": "of-org4"}, organization="org4")
+    desk.server.put({"resourceType": "Organization", "id": "org4", "name": "心内科"})
     scopes = ("system/*.cruds", "user/*.cruds", "patient/*.rs")
     return app(desk, Kind.BACKEND, may_assert=True, scopes=scopes, purposes=("TREAT", "ETREAT"))
 
@@ -71,6 +74,8 @@ REFUSED: dict[str, Json] = {
     "another institution": {"org": "org2"},
     "two institutions": {"org": ["org1", "org2"]},
     "a department of another institution": {"department": "dep2"},
+    "an institution that the EMR has stored as its department": {"department": "org4"},
+    "a department with a path": {"department": "dep1/../org2"},
     "another institution as department": {"department": "org2"},
     "a role of another institution": {"practitionerRole": "PractitionerRole/role2"},
     "a role that is none": {"practitionerRole": "Practitioner/dr1"},

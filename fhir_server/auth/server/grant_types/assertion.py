@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.auth.bearer import InvalidClaims
+from fhir_server.auth.own import is_department, stored_by
 from fhir_server.auth.policy import CONTEXTS
-from fhir_server.auth.requester import USER_TYPES, Role, is_reference
+from fhir_server.auth.requester import ID, USER_TYPES, Role, is_reference
 from fhir_server.auth.server.assertions import Unacceptable
 from fhir_server.auth.server.authentication import Caller
 from fhir_server.auth.server.authority import Authority
@@ -91,17 +92,15 @@ async def described(use: Authority, client: Client, said: Claims, scope: str) ->
 async def _check_own(use: Authority, claims: dict[str, Any]) -> None:
     """Refuse users and departments that the institution has not stored here as its own."""
     organization, department, role = claims["org"], claims["department"], claims["practitionerRole"]
-    own = {"fhirUser": claims["fhirUser"]}
-    if department is not None and department != organization:
-        own["department"] = f"Organization/{department}"
-    if role is not None:
-        if not is_reference(role, frozenset({"PractitionerRole"})):
-            raise invalid_grant("practitionerRole has to be a reference to a PractitionerRole.")
-        own["practitionerRole"] = role
-    for name, reference in own.items():
-        type, _, id = reference.partition("/")
-        if await use.database[type].find_one({"_id": id, "org": organization}, {"_id": 1}) is None:
+    if role is not None and not is_reference(role, frozenset({"PractitionerRole"})):
+        raise invalid_grant("practitionerRole has to be a reference to a PractitionerRole.")
+    for name in ("fhirUser", "practitionerRole"):
+        if claims[name] is not None and not await stored_by(use.database, claims[name], organization):
             raise invalid_grant(f"{name} has to be a resource that the client's own Organization has stored here.")
+    if department is None:
+        return
+    if ID.fullmatch(department) is None or not await is_department(use.database, department, organization):
+        raise invalid_grant("department has to be a department that the client's own Organization has stored here.")
 
 
 def _text(said: Claims, name: str, *, needed: bool = False) -> Any:

@@ -1,0 +1,34 @@
+"""What an institution may say of its own people: that they are its staff, in its roles and departments, as stored here.
+
+A Consent opens records to a department or a role by its id. So an institution that names another's would open to itself
+what was granted to the other: what it has not stored here itself counts for nothing, nor does a department under whose id
+records are kept, since that is an institution of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+Database = AsyncDatabase[dict[str, Any]]
+# Whoever keeps one of these is an institution.
+KEPT_BY_INSTITUTIONS = ("Organization", "Practitioner", "Patient")
+
+
+async def stored_by(database: Database, reference: str, organization: str) -> bool:
+    """Return whether an institution has stored this resource ("Type/id") itself."""
+    type, _, id = reference.partition("/")
+    return await database[type].find_one({"_id": id, "org": organization}, {"_id": 1}) is not None
+
+
+async def is_department(database: Database, id: str, organization: str) -> bool:
+    """Return whether an Organization is an institution itself, or one that it has stored and that keeps no records."""
+    if id == organization:
+        return True
+    if not await stored_by(database, f"Organization/{id}", organization):
+        return False
+    for type in KEPT_BY_INSTITUTIONS:
+        if await database[type].find_one({"org": id}, {"_id": 1}) is not None:
+            return False
+    return True

@@ -1,0 +1,116 @@
+"""What follows a write: records go over to the person that their Patient is now, Binaries to whom they belong now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.store.collections import history_of
+from fhir_server.store.commit import Unit
+from fhir_server.store.consents import count_up_all
+from fhir_server.store.contexts import context_term
+from fhir_server.store.keys import DataKeys, Owner
+from fhir_server.store.persons import Persons
+from fhir_server.store.resources import Document, Resources, sealed
+from fhir_server.store.shadow import Membership, Shadows
+
+BINARY = "Binary"
+
+
+class Followed(NamedTuple):
+    """A resource as it is stored now, to which Binaries may belong. reference: "Type/id". labels: keyed."""
+
+    reference: str
+    member: Membership
+    labels: tuple[int, ...]
+
+
+class Following:
+    """Adds to the unit of a write what has to change along with it."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        shadows: Shadows,
+        persons: Persons,
+        keys: DataKeys,
+        resources: Resources,
+    ) -> None:
+        self._database = database
+        self._shadows = shadows
+        self._persons = persons
+        self._keys = keys
+        self._resources = resources
+
+    async def patients(self, patients: Sequence[Mapping[str, Any]], unit: Unit) -> None:
+        """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
+        moved: dict[str, int] = {}
+        for patient in patients:
+            key, again = self._persons.key(patient), int(patient["meta"]["versionId"]) > 1
+            if await self._persons.link(patient["id"], key, unit, again=again):
+                moved[patient["id"]] = key
+        if moved:
+            await self._move(unit, moved)
+
+    async def contexts(self, unit: Unit, followed: Sequence[Followed]) -> None:
+        """Add to the unit the Binaries, earlier versions too, that belong to what is written."""
+        named = {self._shadows.term(context_term(each.reference)): each for each in followed}
+        found = await self._database[BINARY].find({"ix": {"$in": list(named)}}).to_list() if named else []
+        for binary in found:
+            target = next(named[term] for term in binary["ix"] if term in named)
+            for name, found_by in ((BINARY, {"_id": binary["_id"]}), (history_of(BINARY), {"id": binary["_id"]})):
+                busy = unit.changed(name)
+                for document in await self._database[name].find(found_by).to_list():
+                    if document["_id"] not in busy:
+                        await self._follow(unit, name, document, target)
+
+    async def _follow(self, unit: Unit, name: str, document: Document, target: Followed) -> None:
+        before, labels = document.get("lab", ()), {*document.get("lab", ()), *target.labels}
+        persons = document.get("pats", [document["pat"]] if "pat" in document else [])
+        if list(target.member.persons) == persons and labels == {*before}:
+            return
+        moved = await self._of_persons(BINARY, document, target.member.persons)
+        filed = {"pr": list(target.member.patients), **({"lab": sorted(labels)} if labels else {})}
+        unit.replace(name, _as_read(document), moved | filed)
+
+    async def _move(self, unit: Unit, keys: Mapping[str, int]) -> None:
+        """Add to the unit that all records of these Patients, earlier versions too, go over to other person keys."""
+        names = set(await self._database.list_collection_names())
+        for type in sorted(self._shadows.personal):
+            # What the unit itself replaces or deletes is filed anew already; what it puts into the history is not.
+            busy = unit.changed(type)
+            for name in {type, history_of(type)} & names:
+                for document in await self._database[name].find({"pr": {"$in": list(keys)}}).to_list():
+                    if name != type or document["_id"] not in busy:
+                        unit.replace(name, _as_read(document), await self._refiled(unit, type, document, keys))
+            history = unit.inserts.get(history_of(type), [])
+            for place, document in enumerate(history):
+                if keys.keys() & set(document.get("pr", ())):
+                    history[place] = await self._refiled(unit, type, document, keys)
+
+    async def _refiled(self, unit: Unit, type: str, document: Document, changed: Mapping[str, int]) -> Document:
+        """Return a stored document filed, and sealed, under the persons that its Patients are now."""
+        keys = {**await self._persons.keys(document["pr"]), **changed}
+        moved = await self._of_persons(type, document, tuple(sorted({keys[id] for id in document["pr"]})))
+        if type == "Consent":
+            count_up_all(unit, type, document, moved)
+        return moved
+
+    async def _of_persons(self, type: str, document: Document, persons: Sequence[int]) -> Document:
+        """Return a stored document as the record of other persons, sealed for them."""
+        rest = {key: value for key, value in document.items() if key not in ("pat", "pats")}
+        moved = {**rest, **({"pat": persons[0]} if persons else {}), **({"pats": list(persons)} if persons[1:] else {})}
+        if "body" in document:
+            id = str(document.get("id", document["_id"]))
+            (body,) = await self._resources.opened(type, [{**document, "_id": id}])
+            owner = Owner(persons[0] if persons else None, document["org"])
+            made, name = await self._keys.for_writing([owner]), self._keys.name(owner)
+            moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
+        return moved
+
+
+def _as_read(document: Document) -> Document:
+    """Return what finds a document unless it was filed anew meanwhile (fhir_server/reindexing)."""
+    return {key: document.get(key) for key in ("_id", "v", "d")}
