@@ -281,10 +281,12 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 
     return Starlette(
         routes=[
-            *endpoints.routes(authority, bearer),
-            *accounts.routes(parts.reception(settings, keyring, authority), authority, bearer),
+            # In the order in which they are looked through: what is asked most comes early.
+            endpoints.smart_configuration(authority),
             Route("/fhir/{path:path}", endpoint),
             Route("/fhir", endpoint),
+            *endpoints.routes(authority, bearer),
+            *accounts.routes(parts.reception(settings, keyring, authority), authority, bearer),
             *(each.route() for each in (*beside, plain.description(beside, version=VERSION))),
         ],
         middleware=[Middleware(Cors, origins=authority.clients.origins, always=settings.cors_origins)],

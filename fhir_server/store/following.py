@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import count_up_all
@@ -43,6 +44,7 @@ class Following:
         self._persons = persons
         self._keys = keys
         self._resources = resources
+        self._belonging: Coalesced[int, list[str]] = Coalesced(self._binaries)
 
     async def patients(self, patients: Sequence[Mapping[str, Any]], unit: Unit) -> None:
         """Add to the unit the person keys of Patients that are new or have changed, and all records that follow them."""
@@ -57,14 +59,20 @@ class Following:
     async def contexts(self, unit: Unit, followed: Sequence[Followed]) -> None:
         """Add to the unit the Binaries, earlier versions too, that belong to what is written."""
         named = {self._shadows.term(context_term(each.reference)): each for each in followed}
-        found = await self._database[BINARY].find({"ix": {"$in": list(named)}}).to_list() if named else []
-        for binary in found:
-            target = next(named[term] for term in binary["ix"] if term in named)
-            for name, found_by in ((BINARY, {"_id": binary["_id"]}), (history_of(BINARY), {"id": binary["_id"]})):
+        for term, ids in (await self._belonging.get_many(named)).items():
+            for name, found_by in ((BINARY, {"_id": {"$in": ids}}), (history_of(BINARY), {"id": {"$in": ids}})):
                 busy = unit.changed(name)
                 for document in await self._database[name].find(found_by).to_list():
                     if document["_id"] not in busy:
-                        await self._follow(unit, name, document, target)
+                        await self._follow(unit, name, document, named[term])
+
+    async def _binaries(self, terms: list[int]) -> dict[int, list[str]]:
+        """Return the ids of the Binaries that are filed under each of these terms."""
+        found: dict[int, list[str]] = {}
+        for each in await self._database[BINARY].find({"ix": {"$in": terms}}, {"ix": 1}).to_list():
+            for term in {*terms} & {*each["ix"]}:
+                found.setdefault(term, []).append(each["_id"])
+        return found
 
     async def _follow(self, unit: Unit, name: str, document: Document, target: Followed) -> None:
         before, labels = document.get("lab", ()), {*document.get("lab", ()), *target.labels}

@@ -65,6 +65,7 @@ CLINICAL_TIME = [
 
 # Token parameters that the search of a SMART scope may ask for (auth/scopes.py).
 SCOPED = frozenset({"category", "class", "code", "type"})
+_SCOPED = tuple(f"{each}|" for each in SCOPED)
 
 # Elements whose references say who made the record.
 AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
@@ -265,7 +266,7 @@ def born_term(patient: Mapping[str, Any]) -> str:
 
 def scope_terms(found: Projection) -> Iterator[str]:
     """Yield the index terms of a resource by which a scope's search can mean it."""
-    return (term for term in found.filed if term.partition("|")[0] in SCOPED)
+    return (term for term in found.filed if term.startswith(_SCOPED))
 
 
 def _consent_terms(resource: Mapping[str, Any], found: Mentioned, base: str) -> Iterator[str]:

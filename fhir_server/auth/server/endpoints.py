@@ -23,8 +23,13 @@ log = logging.getLogger(__name__)
 KEPT = {"Cache-Control": "public, max-age=300"}
 
 
+def smart_configuration(use: Authority) -> Route:
+    """Return the route within the FHIR base by which apps find the others."""
+    return _told("/fhir/.well-known/smart-configuration", discovery.smart_configuration(use.origin))
+
+
 def routes(use: Authority, bearer: Bearer) -> list[Route]:
-    """Return the routes. bearer: verifies this server's tokens."""
+    """Return the routes beside the FHIR base. bearer: verifies this server's tokens."""
 
     async def tokens(form: Form, authorization: str | None) -> Json:
         return await token.answer(use, form, authorization)
@@ -46,7 +51,6 @@ def routes(use: Authority, bearer: Bearer) -> list[Route]:
         _posted("/auth/introspect", introspect),
         _posted("/auth/revoke", revoke),
         Route("/auth/jwks", jwks, methods=["GET"]),
-        _told("/fhir/.well-known/smart-configuration", discovery.smart_configuration(use.origin)),
         _told("/.well-known/openid-configuration", discovery.openid_configuration(use.origin)),
         _told("/.well-known/oauth-authorization-server", discovery.authorization_server(use.origin)),
     ]
