@@ -16,9 +16,10 @@ from consent_engine.vocabulary import Mode
 from fhir_server.auth.basis import RequestBasis, Sources
 from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, due, permission, reports
 from fhir_server.auth.requester import Requester, Role
-from fhir_server.auth.standing import SILENCE, Standing, Standings
+from fhir_server.auth.standing import Standing, Standings
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
+from fhir_server.redaction.asking import hiding, unenforceable
 from fhir_server.store.permitted import Due, Permitted, persons_of, record_of
 from fhir_server.store.persons import Persons
 from fhir_server.store.shadow import personal_types
@@ -33,6 +34,7 @@ class Gatekeeper:
     def __init__(
         self, registry: Registry, sources: Sources, *, policy: Policy, mode: Mode, index: Tokens, labels: Tokens
     ) -> None:
+        self.registry = registry
         self.personal = personal_types(registry)
         self.sources = sources
         self.policy = policy
@@ -125,7 +127,7 @@ class RequestGate:
     async def among(self, persons: Iterable[Hashable]) -> Permitted:
         """Return what may be seen of records that belong to no persons but these."""
         if not self._keeper.policy.gated:
-            return self._permitted(SILENCE)
+            return self._permitted(self._keeper.standings.silence)
         if self._permitted_overall is not None:
             return self._permitted_overall
         asked = frozenset(persons)
@@ -141,7 +143,7 @@ class RequestGate:
     async def overall(self) -> Permitted:
         """Return what may be seen of all records."""
         if self._permitted_overall is None:
-            standing = SILENCE
+            standing = self._keeper.standings.silence
             if self._keeper.policy.gated:
                 epochs = await self._basis.epochs()
                 by_person = await self._keeper.sources.consents.bearing_on(self._asked.actors, epochs)
@@ -215,6 +217,7 @@ class RequestGate:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
         requester, letter, own, context = self._requester, self._letter, self._basis.own, self._basis.context
         policy, types, term = self._keeper.policy, self._keeper.personal, self._keeper.term
+        registry, obliged = self._keeper.registry, self._due(groups)
 
         def on(type: str) -> Predicate:
             return permission(
@@ -227,6 +230,8 @@ class RequestGate:
                 context=context,
                 personal=type in types,
                 term=term,
+                hidden=hiding(registry, type, obliged(type)),
+                unenforceable=unenforceable(obliged(type)),
             )
 
         return on

@@ -23,7 +23,6 @@ from fhir_server.store.facts import Fact, Facts
 from fhir_server.store.resources import Resources, Ungated
 
 MOST_ABOVE = 5  # institutions above the requester's own, one above the other
-MOST = 1_000  # groups, teams and roles that are looked at for one requester
 KNOWN = 10_000
 
 
@@ -82,10 +81,13 @@ class Memberships:
                 yield Member(parent)
 
     async def _naming(self, type: str, parameter: str, user: str) -> list[Fact]:
-        """Return the resources of a type that name a user under a parameter."""
+        """Return the resources of a type that name a user under a parameter.
+
+        All of them: what is left out could be the group that a Consent denies.
+        """
         filter = {"ix": self._term(reference.term(parameter, user))}
         rows = await self._resources.find(
-            type, filter, self._gate, sort=[("_id", 1)], limit=MOST, shown={"_id": 1, "pat": 1, "pats": 1}
+            type, filter, self._gate, sort=[("_id", 1)], limit=0, shown={"_id": 1, "pat": 1, "pats": 1}
         )
         found = await self._facts.now(f"{type}/{row['_id']}" for row in rows)
         return list(found.values())

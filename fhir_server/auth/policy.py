@@ -135,12 +135,16 @@ def permission(
     context: frozenset[Hashable],
     personal: bool,
     term: Callable[[str], Hashable],
+    hidden: Callable[[str], Predicate],
+    unenforceable: Predicate,
 ) -> Predicate:
     """Return the predicate of the records of a type that the requester may touch.
 
     letter: permission in SMART's terms (c, r, u, d, s). groups: disjoint sets of persons whose Consents bear on the
     requester. own: person keys of the requester (patients). context: person keys of the token's patient in context.
-    personal: whether records of the type can be a person's. term: keys an index term.
+    personal: whether records of the type can be a person's. term: keys an index term. hidden: of which records
+    values of a search parameter are withheld: a scope that asks by it does not reach them, else it would tell the values.
+    unenforceable: the records of which something is to be withheld that cannot be: they are withheld as a whole.
     """
     ways = requester.scopes.ways(type, letter, CONTEXTS[requester.role])
     if not ways:
@@ -152,12 +156,21 @@ def permission(
     if personal and requester.purpose == BREAK_THE_GLASS:
         # Whoever says so has to say why, and for whom: without it not even what a Consent permits for it is seen.
         by_role = all_of(by_role, per_person(((opened, EVERYTHING),) if opened else (), NOTHING, NOTHING))
-    return all_of(by_role, either(*(_along(way, type, context, term) for way in ways)))
+    reached = either(*(_along(way, type, context, term, hidden) for way in ways))
+    return all_of(by_role, reached, negate(unenforceable))
 
 
-def _along(way: Way, type: str, context: frozenset[Hashable], term: Callable[[str], Hashable]) -> Predicate:
+def _along(
+    way: Way,
+    type: str,
+    context: frozenset[Hashable],
+    term: Callable[[str], Hashable],
+    hidden: Callable[[str], Predicate],
+) -> Predicate:
     """Return what one way that a token's scopes open reaches of a type."""
     found: list[Predicate] = [AnyOf(Attribute.TERM, frozenset(map(term, each))) for each in way.terms]
+    asked = {each.partition("|")[0] for terms in way.terms for each in terms}
+    found += (negate(hidden(param)) for param in sorted(asked))
     if way.reach is Reach.PATIENT and type not in DIRECTORY:
         found.append(per_person(((context, EVERYTHING),) if context else (), NOTHING, NOTHING))
     return all_of(*found)

@@ -49,9 +49,6 @@ class Standing:
         return self.until is None or now < self.until
 
 
-SILENCE = Standing()
-
-
 class _Heard(NamedTuple):
     """What the Consents of one person say to one request, from `since` on and before `until`."""
 
@@ -92,9 +89,14 @@ def _standing(heard: Mapping[Hashable, _Heard]) -> Standing:
 
 
 class Standings:
-    """Works out what Consents say; what it gives is the same object for as long as they say the same."""
+    """Works out what Consents say; what it gives is the same object for as long as they say the same.
+
+    silence: where nothing was said. What follows from that is kept in it too, so each gatekeeper has its own: what one
+    policy permits must not be handed out under another.
+    """
 
     def __init__(self, mode: Mode, *, index: Tokens, labels: Tokens) -> None:
+        self.silence = Standing()
         self._mode = mode
         self._index = index
         self._labels = labels
@@ -108,7 +110,7 @@ class Standings:
         overall: the Consents are those that may bear on the requester, not all that the persons have.
         """
         if not any(by_person.values()):
-            return SILENCE
+            return self.silence
         heard = {
             person: self._heard_of(person, consents, request, now, overall=overall)
             for person, consents in by_person.items()

@@ -19,7 +19,7 @@ from fhir_server.interactions.notice import record
 from fhir_server.interactions.routes import Request
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.permitted import persons_of
-from fhir_server.store.resources import Ungated
+from fhir_server.store.resources import Document, Ungated
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +107,11 @@ async def _refused(use: Services, call: Call, request: Request, problem: Problem
         return [replace(refused, query=f"{request.place}?{urlencode(request.pairs)}")] if asked else [refused]
     if request.type not in use.registry.types or request.type is None:
         return [refused]
-    reference = f"{request.type}/{request.id}"
+    reference = _asked_for(request.type, request)
     refused = replace(refused, touched=(Touched(reference),))
     if isinstance(problem, Unauthenticated):  # nothing was decided: the token was revoked
         return [refused]
-    hidden = (await use.resources.many(request.type, [request.id], Ungated("record of a refusal"))).get(request.id)
+    hidden = await _behind(use, request.type, request.id, request)
     gate = use.gatekeeper.gate(call.requester, "r")
     await gate.among(persons_of(hidden) if hidden else ())
     refused = replace(refused, basis=basis_of(gate), lapsed=gate.lapsed)
@@ -123,6 +123,22 @@ async def _refused(use: Services, call: Call, request: Request, problem: Problem
     if hidden["org"] == call.requester.organization:
         return [whole]
     return [refused, replace(whole, withheld=True)]
+
+
+def _asked_for(type: str, request: Request) -> str:
+    """Return what was asked for, as it was asked: of a vread the version too."""
+    version = request.version if request.interaction == "vread" else None
+    named = version is not None and version.isascii() and version.isdecimal()
+    return f"{type}/{request.id}" + (f"/_history/{version}" if named else "")
+
+
+async def _behind(use: Services, type: str, id: str, request: Request) -> Document | None:
+    """Return what there is of what was asked for: of a vread that version, which may be hidden where the current is not."""
+    why = Ungated("record of a refusal")
+    if request.interaction == "vread":
+        versions = await use.resources.versions(type, id, why)
+        return next((each for each in versions if str(each["v"]) == request.version), None)
+    return (await use.resources.many(type, [id], why)).get(id)
 
 
 async def _try_to_record(use: Services, call: Call, request: Request, status: int) -> None:

@@ -7,7 +7,7 @@ is one Bundle. Source: FHIR R4 OperationDefinition "Patient-everything", "Encoun
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from consent_engine.predicate import either
 from fhir_server.auth.gate import RequestGate
@@ -18,6 +18,7 @@ from fhir_server.interactions.read import present
 from fhir_server.interactions.searching.opening import Opened, opened_rows
 from fhir_server.interactions.searching.persons import Persons
 from fhir_server.interactions.searching.query import CURSOR
+from fhir_server.interactions.together import all_of
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.supporting import supporting
@@ -26,6 +27,7 @@ from fhir_server.redaction.showing import due_overall
 from fhir_server.search.types import reference
 from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
+from fhir_server.store.shadow import CLINICAL_TIME
 
 MOST_ON_A_PAGE = 5_000
 SHOWN = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
@@ -48,7 +50,8 @@ async def patient_everything(use: Services, call: Call, asked: Invocation) -> An
     others = await Persons(use, gate).others((f"Patient/{id}",))
     patients = sorted({id, *(each.removeprefix("Patient/") for each in others)})
     types = sorted(use.gatekeeper.personal - NOT_RECORDS, key=lambda type: (type != "Patient", type))
-    filters = {type: {"pr": {"$in": patients}} for type in types}
+    found = await all_of(_of_patients(use, gate, type, patients) for type in types)
+    filters = dict(zip(types, found, strict=True))
     return await _answer(use, call, asked, gate, filters, kin=frozenset())
 
 
@@ -58,20 +61,31 @@ async def encounter_everything(use: Services, call: Call, asked: Invocation) -> 
     encounter = await present(use, "Encounter", str(asked.id), gate)
     filters: dict[str, Document] = {"Encounter": {"_id": encounter["_id"]}}
     for type, parameters in sorted(use.registry.compartment("Encounter").items()):
-        belongs = await _belonging(use, gate, type, parameters, f"Encounter/{encounter['_id']}")
+        belongs = await _belonging(use, gate, type, parameters, [f"Encounter/{encounter['_id']}"])
         filters[type] = {"$or": [filters[type], belongs]} if type in filters else belongs
     filters = {type: filter for type, filter in filters.items() if type not in NOT_RECORDS}
     return await _answer(use, call, asked, gate, filters, kin=frozenset(encounter.get("pr", ())))
 
 
-async def _belonging(use: Services, gate: RequestGate, type: str, parameters: Iterable[str], place: str) -> Document:
+async def _of_patients(use: Services, gate: RequestGate, type: str, patients: Sequence[str]) -> Document:
+    """Return the filter of the records of a type that are these patients', as far as it is shown whose they are."""
+    theirs: Document = {"pr": {"$in": list(patients)}}
+    parameters = use.registry.compartment("Patient").get(type, ())
+    if type == "Patient" or not parameters or not await due_overall(use, gate, type):
+        return theirs
+    return {"$and": [theirs, await _belonging(use, gate, type, parameters, [f"Patient/{each}" for each in patients])]}
+
+
+async def _belonging(
+    use: Services, gate: RequestGate, type: str, parameters: Iterable[str], places: Sequence[str]
+) -> Document:
     """Return the filter of the records of a type that refer to a place by one of the parameters, as they are shown."""
-    terms = {each: use.term(reference.term(each, place)) for each in parameters}
+    terms = {each: sorted(use.term(reference.term(each, place)) for place in places) for each in parameters}
     due = await due_overall(use, gate, type)
     if not due:
-        return {"ix": {"$in": sorted(terms.values())}}
+        return {"ix": {"$in": sorted(term for found in terms.values() for term in found)}}
     hidden = {each: either(*withheld(use.registry, type, each, due)) for each in terms}
-    return {"$or": [{"ix": term, "$nor": [to_filter(hidden[each], type)]} for each, term in terms.items()]}
+    return {"$or": [{"ix": {"$in": found}, "$nor": [to_filter(hidden[each], type)]} for each, found in terms.items()]}
 
 
 def _in_context(call: Call) -> str:
@@ -86,8 +100,9 @@ async def _answer(
 ) -> Answer:
     """Return a page. kin: the patients of whom further records may be added because something refers to them."""
     types = _types(use, asked)
-    limits = _limits(asked)
-    chosen = {type: {"$and": [filter, *limits]} for type, filter in filters.items() if types is None or type in types}
+    wanted_types = [type for type in filters if types is None or type in types]
+    limits = await all_of(_limits(use, asked, gate, type) for type in wanted_types)
+    chosen = {type: {"$and": [filters[type], *each]} for type, each in zip(wanted_types, limits, strict=True)}
     size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
     rows = await _rows(use, gate, chosen, asked.after, size + 1)
     page = await opened_rows(use, gate, rows[:size])
@@ -120,14 +135,20 @@ def _types(use: Services, asked: Invocation) -> frozenset[str] | None:
     return found or None
 
 
-def _limits(asked: Invocation) -> list[Document]:
-    """Return the filters of what the times leave. Records without a clinical time are of every time."""
+async def _limits(use: Services, asked: Invocation, gate: RequestGate, type: str) -> list[Document]:
+    """Return the filters of what the times leave of a type.
+
+    Records without a clinical time are of every time, and so are those of which it is withheld.
+    """
     found: list[Document] = []
     start, end, since = (asked.one(name) for name in ("start", "end", "_since"))
     if start or end:
         overlaps: Document = {"w.hi": {"$gte": start[0]}} if start else {}
         overlaps |= {"w.lo": {"$lte": end[1]}} if end else {}
-        found.append({"$or": [overlaps, NO_CLINICAL_TIME]})
+        due = await due_overall(use, gate, type)
+        told = set(CLINICAL_TIME) & use.registry.parameters(type).keys()
+        hidden = either(*(each for code in told for each in withheld(use.registry, type, code, due)))
+        found.append({"$or": [overlaps, NO_CLINICAL_TIME, to_filter(hidden, type)]})
     if since:
         found.append({"at": {"$gte": since[0]}})
     return found

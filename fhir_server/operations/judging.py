@@ -19,8 +19,9 @@ from consent_engine.predicate import Record, bound, holds
 from consent_engine.rules import AccessRequest, Compiled, Rule, combined, obligations, rules_for
 from consent_engine.vocabulary import Mode
 from fhir_server.auth.gate import Gatekeeper
-from fhir_server.auth.policy import DIRECTORY, Group, Policy, permission
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, due, permission, reports
 from fhir_server.auth.requester import Requester, Role
+from fhir_server.redaction.asking import hiding, unenforceable
 from fhir_server.store.permitted import persons_of, record_of
 
 Persons = frozenset[Hashable]
@@ -89,16 +90,23 @@ def judged(
     """Return whether a stored version may be seen. consents: of the persons whose record it is, as they were."""
     persons, keeper, mode = persons_of(document), rules.keeper, rules.mode
     compiled = {person: _compiled(keeper, consents.get(person, ()), asker.request, at) for person in persons}
+    groups = [
+        Group(frozenset({person}), *combined(said, mode), tuple(obligations(said).items()))
+        for person, said in compiled.items()
+    ]
+    binding = () if reports(asker.requester, rules.policy) else due(groups, type, asker.own)
     predicate = permission(
         asker.requester,
         type,
         asker.letter,
         policy=rules.policy,
-        groups=[Group(frozenset({person}), *combined(said, mode)) for person, said in compiled.items()],
+        groups=groups,
         own=asker.own,
         context=asker.context,
         personal=type in keeper.personal,
         term=keeper.term,
+        hidden=hiding(keeper.registry, type, binding),
+        unenforceable=unenforceable(binding),
     )
     record = record_of(type, document)
     parts = {
@@ -117,8 +125,8 @@ def judged(
 
 def _obliged(compiled: Sequence[Compiled], type: str, record: Record) -> tuple[Obligation, ...]:
     """Return the obligations that one person's Consents have on a record of this type."""
-    due = [each for each, when in obligations(compiled).items() if holds(when, record)]
-    own = [each for each in due if each.element.partition(".")[0] == type]
+    binding = [each for each, when in obligations(compiled).items() if holds(when, record)]
+    own = [each for each in binding if each.element.partition(".")[0] == type]
     return tuple(sorted(own, key=lambda each: (each.element, each.action)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhir_server.errors import InvalidRequest, TooCostly, UnsupportedParameter
 from fhir_server.fhir_json import parse
@@ -15,11 +15,20 @@ from fhir_server.interactions.searching.resolving import resolved
 from fhir_server.interactions.searching.wanted import MOST_OPENED, rows_of
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
+from fhir_server.redaction.showing import due_overall
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import about_results
+from fhir_server.store.shadow import clinical_time
 
 TYPE = "Observation"
 SUBJECTS = ("patient", "subject")
+
+
+class Timed(NamedTuple):
+    """An observation and when it was made, in microseconds since 1970, as far as that is shown."""
+
+    row: Opened
+    at: float
 
 
 async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
@@ -37,7 +46,9 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
     rows = await rows_of(use, wanted, gate, limit=MOST_OPENED + 1)
     if len(rows) > MOST_OPENED:
         raise TooCostly(f"There are more than {MOST_OPENED} observations to choose from: ask for a category or code.")
-    last = newest(await opened_of(use, gate, TYPE, rows), asked.one("max") or 1)
+    partly = bool(await due_overall(use, gate, TYPE))
+    shown = [Timed(each, _time(use, each, partly=partly)) for each in await opened_of(use, gate, TYPE, rows)]
+    last = newest(shown, asked.one("max") or 1)
     await recorded(use, call, asked, gate, last)
     return searchset(call, [self_link(call, asked)], last, (), len(last))
 
@@ -50,23 +61,26 @@ def _check(searched: Pairs) -> None:
         raise UnsupportedParameter(f"$lastn does not take the parameter {shaping}.")
 
 
-def newest(shown: Sequence[Opened], most: int) -> list[Opened]:
+def newest(shown: Sequence[Timed], most: int) -> list[Opened]:
     """Return the newest of each group of observations of one code, newest first; those that tie with the last as well."""
-    found: list[Opened] = []
-    groups: dict[str, list[Opened]] = {}
-    group_of = grouped([tuple(kinds(parse(each.body))) for each in shown])
+    found: list[Timed] = []
+    groups: dict[str, list[Timed]] = {}
+    group_of = grouped([tuple(kinds(parse(each.row.body))) for each in shown])
     for each, group in zip(shown, group_of, strict=True):
         groups.setdefault(group, []).append(each)
     for members in groups.values():
-        members.sort(key=_time, reverse=True)
-        found += [each for each in members if _time(each) >= _time(members[:most][-1])]
-    return sorted(found, key=lambda each: (-_time(each), each.document["_id"]))
+        members.sort(key=lambda each: each.at, reverse=True)
+        found += [each for each in members if each.at >= members[:most][-1].at]
+    return [each.row for each in sorted(found, key=lambda each: (-each.at, each.row.document["_id"]))]
 
 
-def _time(each: Opened) -> float:
-    """Return when the observation was made; where it does not say, when it was stored."""
-    found: float = each.document["w"]["lo"]
-    return found
+def _time(use: Services, each: Opened, *, partly: bool) -> float:
+    """Return when the observation was made; where it does not say, when it was stored. partly: it may be withheld."""
+    stored: float = each.document["w"]["lo"]
+    if not partly:
+        return stored
+    told = clinical_time(use.projector(parse(each.body)))
+    return float(told["lo"]) if told else float(each.document["at"])
 
 
 def kinds(observation: dict[str, Any]) -> Iterator[str]:

@@ -21,10 +21,12 @@ from fhir_server.interactions.searching.wanted import MOST_OPENED
 from fhir_server.interactions.storing import again, store
 from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
-from fhir_server.redaction.showing import shown, shown_versions
+from fhir_server.redaction.showing import due_overall, shown, shown_versions
 from fhir_server.search.values import presence
 from fhir_server.store.history import Version
+from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
+from fhir_server.store.shadow import contained_term
 
 Json = dict[str, Any]
 LISTS = ("profile", "security", "tag")
@@ -120,10 +122,10 @@ def key(each: Any) -> Any:
 async def _of_many(use: Services, call: Call, asked: Invocation) -> Answer:
     types = [asked.type] if asked.type else types_open_to(use, call)
     gate = gate_for(use, call, asked.type, "s") if asked.type else use.gatekeeper.gate(call.requester, "s")
-    filter = {"has": {"$in": sorted(use.term(presence(name)) for name in ("_profile", "_security", "_tag"))}}
     rows: list[tuple[str, Document]] = []
     stored = await use.resources.stored()
     for type in (each for each in types if each in stored):
+        filter = await _saying(use, gate, type)
         found = await use.resources.find(type, filter, gate, sort=[("_id", 1)], limit=MOST_OPENED + 1 - len(rows))
         rows += [(type, row) for row in found]
         if len(rows) > MOST_OPENED:
@@ -133,6 +135,17 @@ async def _of_many(use: Services, call: Call, asked: Invocation) -> Answer:
     opened = await opened_rows(use, gate, rows)
     await recorded(use, call, asked, gate, opened)
     return _answer(_together([parse(each.body)["meta"] for each in opened]))
+
+
+async def _saying(use: Services, gate: RequestGate, type: str) -> Document:
+    """Return the filter of the resources of a type whose meta, as it is shown, says anything: what is redacted says so."""
+    stated: Document = {"has": {"$in": sorted(use.term(presence(name)) for name in ("_profile", "_security", "_tag"))}}
+    redacted = []
+    for obligation, when in await due_overall(use, gate, type):
+        of = obligation.element.partition(".")[0]
+        bound = to_filter(when, type)
+        redacted.append(bound if of == type else {"$and": [bound, {"ix": use.term(contained_term(of))}]})
+    return {"$or": [stated, *redacted]} if redacted else stated
 
 
 def _together(metas: Sequence[Json]) -> Json:

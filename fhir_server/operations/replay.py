@@ -106,7 +106,7 @@ async def _made_at(use: Services, then: Recorded, known: datetime, auditor: str)
     for type, id, version in then.resources:
         place = f"{type}/{id}" + (f"/_history/{version}" if version else "")
         document = await _document(use, then, type, id, version)
-        if version is None and (document is None or document["org"] != auditor):
+        if not then.permitted and not then.grounds and (document is None or document["org"] != auditor):
             made.append(Made(place, permitted=False))
             continue
         if document is None:

@@ -6,12 +6,13 @@ For a record of which an element is withheld, a parameter that reads the element
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from consent_engine.predicate import EVERYTHING, NOTHING, Predicate, either
 from fhir_server.definitions.registry import Registry
 from fhir_server.redaction.affected import Effect, effect
+from fhir_server.redaction.elements import is_element
 from fhir_server.redaction.sections import TYPE as COMPOSITION
 from fhir_server.search.ast import (
     And,
@@ -45,6 +46,16 @@ def withheld(registry: Registry, type: str, param: str, due: Due) -> tuple[Predi
     wholly = [when for left, when in found if left is Effect.WHOLLY]
     partly = [when for left, when in found if left is Effect.PARTLY and when not in wholly]
     return either(*wholly), either(*partly)
+
+
+def hiding(registry: Registry, type: str, due: Due) -> Callable[[str], Predicate]:
+    """Return the function from a search parameter to the records of a type of which it loses values, some or all."""
+    return lambda param: either(*withheld(registry, type, param, due))
+
+
+def unenforceable(due: Due) -> Predicate:
+    """Return of which records something is to be withheld that cannot be."""
+    return either(*(when for obligation, when in due if not is_element(obligation.element)))
 
 
 def untouched(registry: Registry, type: str, param: str, due: Due) -> bool:

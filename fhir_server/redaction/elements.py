@@ -7,14 +7,17 @@ any case, so that a masked value and an absent one look the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.definitions.registry import Element, Registry
+from fhir_server.definitions.registry import registry as standard
 from fhir_server.redaction.marks import MASKED, REASON, Json, labelled
 
 # They say nothing by being there, or a reason would not be valid in their place: they only go.
 _WITHOUT_REASON = frozenset({"Extension", "Narrative", "Resource", "xhtml"})
 _WITH_CHILDREN = frozenset({"BackboneElement", "Element"})
+KNOWN = 10_000
 
 
 def masked(registry: Registry, resource: Json, elements: Collection[str]) -> Json:
@@ -31,6 +34,21 @@ def masked(registry: Registry, resource: Json, elements: Collection[str]) -> Jso
     for path in own:
         inner = _without(registry, inner, str(resource["resourceType"]), path)
     return labelled(inner)
+
+
+@lru_cache(KNOWN)
+def is_element(path: str) -> bool:
+    """Return whether resources have such an element ("Patient.telecom"): what they have not cannot be withheld.
+
+    A choice has the elements of all its types.
+    """
+    registry = standard()
+    type, *names = path.split(".")
+    places = {type}
+    for name in names:
+        found = [each for at in places if (each := element_at(registry, at, name))]
+        places = {inner_path(each, type) for each in found for type in each.types}
+    return bool(places)
 
 
 def element_at(registry: Registry, at: str, name: str) -> Element | None:

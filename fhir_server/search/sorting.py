@@ -1,13 +1,15 @@
 """The values by which _sort orders resources, read from the resources themselves (FHIR R4 Search, "Sorting").
 
-A resource with several values stands at its lowest when the order is ascending, at its highest when it is descending.
+A resource with several texts stands at its lowest when the order is ascending, at its highest when it is descending; with
+several dates, numbers or quantities at its lowest in both, which is what the store keeps of them.
 Texts are compared without case and accents; Chinese ones as they are read, by pinyin, characters read alike by the
 characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from typing import Any
 
@@ -40,10 +42,10 @@ class SortValues:
         """Return the value of a key; None if the resource has none."""
         parameter = self._registry.parameters(resource["resourceType"])[key.param]
         found = self._extractor(resource["resourceType"], key.param)(resource)
-        best = max if key.descending else min
         if parameter.type in RANGED:
             spans = (span for type, value in found for span in RANGED[parameter.type](type, value, self._here))
-            return best((span.lo for span in spans if span.lo is not None), default=None)
+            return _lowest(parameter.type, (span.lo for span in spans))
+        best = max if key.descending else min
         texts = (text for type, value in found for text in _texts(parameter.type, type, value, self._here))
         return best(map(collated, texts), default=None)
 
@@ -53,6 +55,12 @@ class SortValues:
             expression = self._registry.parameters(type)[param].expression
             self._extractors[key] = compile_expression(self._registry, type, expression)
         return self._extractors[key]
+
+
+def _lowest(kind: str, lows: Iterable[float | None]) -> float | None:
+    """Return the value that the store keeps of a range (search/project.py), so that both ways give one order."""
+    found = [-math.inf if low is None and kind == "date" else low for low in lows]
+    return min((low for low in found if low is not None), default=None)
 
 
 def _texts(kind: str, type: str, value: Any, here: Here) -> Iterator[str]:

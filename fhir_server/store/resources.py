@@ -105,10 +105,10 @@ class Resources:
     async def find(
         self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int, shown: Mapping[str, Any] | None = None
     ) -> list[Document]:
-        """Return the first documents, in this order, that the filter finds and the gate admits."""
+        """Return the first documents, in this order, that the filter finds and the gate admits. limit: 0 for all."""
         permitted, collection, shown = await gate.overall(), self._collection(type), shown or WITHOUT_RANGES
         with _in_time():
-            if permitted.names_many(type):
+            if limit and permitted.names_many(type):
                 first = await first_admitted(collection, filter, permitted, sort=sort, limit=limit, shown=shown)
                 if first is not None:
                     return first

@@ -112,6 +112,25 @@ def test_who_belongs_to_a_group_or_team_is_asked_at_the_decision(
     assert not ward.sees()
 
 
+def test_no_number_of_groups_takes_somebody_out_of_one(ward: Ward) -> None:
+    ward.grant(to("Organization/Org2"))
+    ward.grant({**to(ward.ref("Group", "z")), "type": "deny"})
+    of_dr1 = {"resourceType": "Group", "type": "practitioner", "actual": True, "member": [{"entity": DR}]}
+    ward.make("Group", "z", **of_dr1)
+    assert not ward.sees()
+    entries = [
+        {
+            "resource": {**of_dr1, "id": f"a{number}-{ward.key}"},
+            "request": {"method": "PUT", "url": f"Group/a{number}-{ward.key}"},
+        }
+        for number in range(1_001)
+    ]
+    with ward.server.system("Org2") as client:
+        answer = client.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert answer.status_code == 200, answer.text
+    assert not ward.sees()
+
+
 def test_a_membership_ends_by_the_clock_alone(ward: Ward) -> None:
     ward.grant(to(ward.ref("Group", "g")))
     group(ward, {"entity": DR, "period": {"end": "2026-06-15"}})

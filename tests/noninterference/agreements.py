@@ -8,7 +8,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.consent_engine.build import ACT_CODE, ACT_REASON, CONFIDENTIALITY, LOINC, TYPES, coding, concept
+from tests.consent_engine.build import (
+    ACT_CODE,
+    ACT_REASON,
+    CONFIDENTIALITY,
+    LOINC,
+    TYPES,
+    coding,
+    concept,
+    obligation,
+)
+from tests.noninterference.masks import ELEMENTS
 
 Json = dict[str, Any]
 
@@ -17,6 +27,15 @@ DOCTORS = ("dr1", "dr2", "dr3")  # each at the institution of the same number
 CODES = ("c1", "c2", "c3")
 DATES = ("2025", "2025-06", "2026-02-03", "2026-06-15T12:00:00Z", "2026-06-15T20:00:00.5+08:00")
 CLASSES = ("Patient", "Observation", "Encounter")
+# To whom users may belong; "none" is never written.
+BELONGING = (
+    ("Group", "gr1"),
+    ("Group", "gr2"),
+    ("Group", "none"),
+    ("CareTeam", "ca1"),
+    ("PractitionerRole", "pr1"),
+    ("Organization", "dep1"),
+)
 PROFILE = "http://hl7.org/fhir/StructureDefinition/vitalsigns"
 LABELS = [(CONFIDENTIALITY, code) for code in "NRV"] + [(ACT_CODE, code) for code in ("HIV", "PSY", "SUD")]
 
@@ -54,13 +73,22 @@ class Agreements:
             "scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", scope),
             "category": [concept("http://loinc.org", "59284-0")],
             "patient": {"reference": f"Patient/{self.draw(st.sampled_from(self.patients))}"},
-            "dateTime": self.draw(dates),
+            **({} if self.draw(rarely) else {"dateTime": self.draw(dates)}),
             **({"policyRule": concept(ACT_CODE, policy)} if policy else {}),
-            "provision": self._provision(0),
+            **self._performers(),
+            "provision": self._broad() if self.draw(st.booleans()) else self._provision(0),
         }
 
+    def _performers(self) -> Json:
+        """Return who gave it: mostly nobody is named; a child's mother, a stranger, one who is not there, the patient."""
+        named = [f"RelatedPerson/{self.prefix}-rp1"] * 3 + [f"RelatedPerson/{self.prefix}-none", "Practitioner/dr1"]
+        if self.draw(st.integers(0, 3)) < 3:
+            return {}
+        found = self.draw(subset([*named[2:], f"Patient/{self.patients[0]}"], 2, 1))
+        return {"performer": [{"reference": each} for each in found]}
+
     def _provision(self, depth: int) -> Json:
-        elements = {
+        elements: dict[str, st.SearchStrategy[Any]] = {
             "actor": st.one_of(st.tuples(self._actor()), st.tuples(self._actor(), self._actor())).map(list),
             "purpose": subset([coding(ACT_REASON, each) for each in ("TREAT", "ETREAT", "HRESCH")], 2, 1),
             "class": subset(
@@ -82,13 +110,38 @@ class Agreements:
         found: Json = {name: self.draw(elements[name]) for name in chosen}
         if not self.draw(rarely):
             found["type"] = self.draw(st.sampled_from(["permit", "deny"]))
+        if found.get("type") == "permit" and self.draw(st.integers(0, 2)) == 2:
+            found["extension"] = self._obligations()
         if depth < 2 and (nested := self.draw(st.integers(0, 5)) // 4):
             found["provision"] = [self._provision(depth + 1) for _ in range(nested)]
         return found
 
+    def _broad(self) -> Json:
+        """Return a provision that bears on most requesters and records, so that several speak of the same."""
+        kind = self.draw(st.sampled_from(["permit", "permit", "deny"]))
+        narrowed = self.draw(st.sampled_from(["actor", "class", "code", "data", None, None]))
+        made = {
+            "actor": st.tuples(self._actor()).map(list),
+            "class": subset([coding(TYPES, each) for each in CLASSES], 2, 1),
+            "code": codes.map(as_list),
+            "data": self._datum().map(as_list),
+        }
+        obliging = kind == "permit" and self.draw(st.integers(0, 2))
+        return {
+            "type": kind,
+            **({narrowed: self.draw(made[narrowed])} if narrowed else {}),
+            **({"extension": self._obligations()} if obliging else {}),
+        }
+
+    def _obligations(self) -> list[Json]:
+        action = self.draw(st.sampled_from(["REDACT", "MASK"]))
+        elements = self.draw(st.lists(st.sampled_from(list(ELEMENTS)), min_size=4, max_size=12, unique=True))
+        return [obligation(action, each) for each in elements]
+
     def _actor(self) -> st.SearchStrategy[Json]:
         who = [f"Organization/{id}" for id in ORGANIZATIONS] + [f"Practitioner/{id}" for id in DOCTORS]
         who += ["Device/emr-h1", f"RelatedPerson/{self.prefix}-rp1", *(f"Patient/{id}" for id in self.patients)]
+        who += [f"{type}/{self.prefix}-{name}" for type, name in BELONGING]
         role = st.sampled_from(["PRCP", "PRCP", "IRCP", "AUT", "CST"])
         participation = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
         return st.builds(
@@ -100,4 +153,7 @@ class Agreements:
     def _datum(self) -> st.SearchStrategy[Json]:
         of = [("instance", f"Observation/{self.prefix}-ob1"), ("instance", f"Patient/{self.patients[0]}")]
         of.append(("authoredby", "Practitioner/dr1"))
+        named = [f"Encounter/{self.prefix}-en1", f"Composition/{self.prefix}-cm1", f"Patient/{self.patients[0]}"]
+        of += [(meaning, each) for meaning in ("related", "dependents") for each in named]
+        of.append(("related", f"Encounter/{self.prefix}-none"))
         return st.sampled_from(of).map(lambda said: {"meaning": said[0], "reference": {"reference": said[1]}})

@@ -13,6 +13,7 @@ from fhir_server.crypto.keyring import Keyring
 from fhir_server.errors import Conflict
 from fhir_server.settings import Settings
 from fhir_server.store.consents import BUCKETS, BY_PATIENT, EPOCHS
+from fhir_server.store.numbers import MEMBERSHIPS
 from fhir_server.store.resources import Ungated
 from fhir_server.store.writing import Draft, Removal, earlier
 from tests.live import Clock
@@ -22,7 +23,7 @@ from tests.noninterference.written import Version, instant_of
 
 TYPES = (
     "Patient Observation Condition Encounter MedicationRequest Appointment Consent RelatedPerson Device Organization"
-    " Practitioner List Composition"
+    " Practitioner List Composition Group CareTeam PractitionerRole"
 ).split()
 EVERYTHING = Ungated("the test's own reading")
 
@@ -56,7 +57,7 @@ class Store:
         for name in self._filled():
             self.database[name].delete_many({})
         self.database[EPOCHS].bulk_write(
-            [UpdateOne({"_id": bucket}, {"$inc": {"n": 1}}, upsert=True) for bucket in range(BUCKETS)]
+            [UpdateOne({"_id": bucket}, {"$inc": {"n": 1}}, upsert=True) for bucket in (*range(BUCKETS), MEMBERSHIPS)]
         )
 
     def _filled(self) -> list[str]:

@@ -6,22 +6,26 @@ search for resident id numbers; whose record it is, what it carries, and the def
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from consent_engine.consent import read_consent
-from consent_engine.decision import Verdict, decide
+from consent_engine.decision import Mode, Verdict, decide
 from consent_engine.predicate import Record
 from consent_engine.rules import AccessRequest, Compiled, rules_for
 from fhir_server.auth.bearer import requester_of
 from fhir_server.auth.requester import Requester
+from tests.noninterference.belonging import belongs_to, facts_of
+from tests.noninterference.masks import masked
+from tests.noninterference.scoped import Way, ways
 from tests.noninterference.written import Records, Version
 
 NOW = datetime(2026, 6, 15, 12, 30, tzinfo=UTC)
-DIRECTORY = {"Organization", "Practitioner"}
+DIRECTORY = {"Organization", "Practitioner", "PractitionerRole"}
 NOT_IN_COMPARTMENT = {"Device"}
 TREATMENT = {"TREAT", "ETREAT", "BTG", "COC"}
 EMERGENCY = {"ETREAT", "BTG"}
+BREAK_THE_GLASS = "BTG"
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,17 @@ class User:
     patient: str | None = None
     reason: str | None = None
     practitioner_role: str | None = None
+    department: str | None = None
 
     @property
     def institutional(self) -> bool:
         return self.role in ("practitioner", "system")
 
-    @property
-    def request(self) -> AccessRequest:
-        actors = {self.user} | ({f"Organization/{self.organization}"} if self.institutional else set())
-        actors |= {self.practitioner_role} if self.practitioner_role and self.institutional else set()
+    def request(self, memberships: set[str]) -> AccessRequest:
+        actors = {self.user, *memberships}
+        if self.institutional:
+            actors |= {f"Organization/{each}" for each in (self.organization, self.department) if each}
+            actors |= {self.practitioner_role} if self.practitioner_role else set()
         return AccessRequest(frozenset(actors), self.purpose, "access", self.role == "related-person")
 
     @property
@@ -59,6 +65,7 @@ class User:
             "patient": self.patient,
             "reason": self.reason,
             "practitionerRole": self.practitioner_role,
+            "department": self.department,
         }
         return {name: value for name, value in said.items() if value is not None}
 
@@ -70,24 +77,27 @@ class User:
     def context(self) -> str | None:
         return self.user if self.role == "patient" else self.patient
 
-    def reach(self, type: str, letter: str) -> str | None:
-        """Return "all", "context" or None: how far the scopes go."""
-        contexts = ("user", "system") if self.role == "system" else ("user", "patient")
-        found = set()
-        for scope in self.scope.split():
-            context, _, rest = scope.partition("/")
-            of, _, letters = rest.partition(".")
-            if of in ("*", type) and letter in letters and context in contexts:
-                found.add(context)
-        return "all" if found & {"user", "system"} else "context" if found else None
+    def ways(self, type: str, letter: str) -> list[Way]:
+        """Return the ways by which the scopes allow an interaction on a type."""
+        return ways(self.scope, type, letter, ("user", "system") if self.role == "system" else ("user", "patient"))
 
 
 class Oracle:
     """What one user may see of records at NOW."""
 
-    def __init__(self, records: Records, user: User, *, reporting: str = "", treatment: bool = True) -> None:
-        self.records, self.user, self.reporting, self.treatment = records, user, reporting, treatment
+    def __init__(
+        self,
+        records: Records,
+        user: User,
+        *,
+        reporting: str = "",
+        treatment: bool = True,
+        mode: Mode = Mode.DENY_OVERRIDES,
+    ) -> None:
+        self.records, self.user, self.reporting, self.treatment, self.mode = records, user, reporting, treatment, mode
         self.consents: dict[str, list[Compiled]] = {}
+        self._request = user.request(belongs_to(records, user.claims, NOW))
+        self._facts = facts_of(records)
         for each in records.current():
             if each.type == "Consent":
                 self._hear(each)
@@ -99,42 +109,68 @@ class Oracle:
             version=str(each.number),
             zone=UTC,
             authority=None if each.by_patient else each.organization,
+            facts=self._facts,
         )
-        compiled = rules_for(consent, self.user.request, NOW)
+        compiled = rules_for(consent, self._request, NOW)
         for person in self.records.record(each).persons:
             self.consents.setdefault(str(person), []).append(compiled)
+
+    @property
+    def _reports(self) -> bool:
+        user = self.user
+        return user.role == "system" and user.purpose == "PUBHLTH" and user.user == self.reporting
 
     def sees(self, version: Version, letter: str) -> bool:
         """Return whether the user may see a version by a read (r) or a search (s)."""
         user, record = self.user, self.records.record(version)
-        reach = user.reach(version.type, letter)
-        if reach is None:
-            return False
+        leading = [way for way in user.ways(version.type, letter) if way.leads_to(version.type, version.content)]
         if version.type in DIRECTORY:
-            return True
-        if reach == "context":
-            context = user.context and self.records.person_of(user.context.removeprefix("Patient/"))
-            if record.persons != {context}:
-                return False
+            return bool(leading)
+        if not any(not way.in_context or record.persons == {self._person(user.context)} for way in leading):
+            return False
         own_institution = user.institutional and version.organization == user.organization
-        if user.role == "system" and user.purpose == "PUBHLTH" and user.user == self.reporting:
+        if self._reports or version.type in NOT_IN_COMPARTMENT:
             return own_institution
-        if version.type in NOT_IN_COMPARTMENT:
-            return own_institution
+        if user.purpose == BREAK_THE_GLASS and not (record.persons and all(map(self._broken, record.persons))):
+            return False
         if not record.persons:
             return own_institution and user.purpose in TREATMENT
         return all(self._person_allows(str(person), record, own_institution) for person in record.persons)
 
-    def _person_allows(self, person: str, record: Record, own_institution: bool) -> bool:
+    def shown(self, version: Version) -> Version:
+        """Return a version that the user may see as it is shown: without what obligations withhold of it."""
+        record = self.records.record(version)
+        persons = {str(each) for each in record.persons if not self._is_own(str(each))}
+        due = {
+            obligation.element
+            for person in (() if self._reports or version.type in {*DIRECTORY, *NOT_IN_COMPARTMENT} else persons)
+            for compiled in self.consents.get(person, ())
+            for rule in compiled.rules
+            for obligation in rule.obligations
+            if obligation.element.startswith(f"{version.type}.") and rule.when.holds(record)
+        }
+        if not due:
+            return version
+        content = masked(version.content, due)
+        return replace(version, content=content, resource=content if version.resource else None)
+
+    def _person(self, patient: str | None) -> str | None:
+        return self.records.person_of(patient.removeprefix("Patient/")) if patient else None
+
+    def _is_own(self, person: str) -> bool:
+        return self.user.role == "patient" and person == self._person(self.user.user)
+
+    def _broken(self, person: object) -> bool:
+        """Return whether the user breaks the glass for a person."""
         user = self.user
-        if user.role == "patient" and person == self.records.person_of(user.user.removeprefix("Patient/")):
+        emergency = user.role == "practitioner" and user.purpose in EMERGENCY and bool(user.reason)
+        return emergency and user.patient is not None and person == self._person(user.patient)
+
+    def _person_allows(self, person: str, record: Record, own_institution: bool) -> bool:
+        if self._is_own(person):
             return True
-        said = decide(self.consents.get(person, ()), record).because
+        said = decide(self.consents.get(person, ()), record, self.mode).because
         if said in (Verdict.FORBIDS, Verdict.UNREADABLE):
             return False
-        in_context = user.patient is not None and person == self.records.person_of(
-            user.patient.removeprefix("Patient/")
-        )
-        broken = user.role == "practitioner" and user.purpose in EMERGENCY and bool(user.reason) and in_context
-        treats = self.treatment and own_institution and user.purpose in TREATMENT
-        return said is Verdict.PERMITS or broken or treats
+        treats = self.treatment and own_institution and self.user.purpose in TREATMENT
+        return said is Verdict.PERMITS or self._broken(person) or treats

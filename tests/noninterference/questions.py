@@ -17,8 +17,16 @@ from tests.noninterference.oracle import User
 from tests.noninterference.pair import Asked
 from tests.noninterference.world import FAMILIES, NUMBERS, RESIDENT_ID, World
 
+SEARCHING = [
+    "user/Observation.rs?code=c1 user/Patient.rs",
+    f"user/*.rs?code={LOINC}|c1,{LOINC}|c2 user/Observation.rs?category=c3&code=c1 user/Patient.rs",
+    "user/Observation.rs?code:not=c1 user/Encounter.rs?class=urn:class|A user/Composition.rs?type=|c1",
+    f"patient/*.rs user/Observation.rs?category={LOINC}| user/Patient.rs?status=final",
+]
 SCOPES = {
-    "user": ["user/*.cruds"] * 4 + ["user/*.rs", "user/Observation.rs user/Patient.r", "patient/*.cruds", "user/*.s"],
+    "user": ["user/*.cruds"] * 6
+    + SEARCHING
+    + ["user/*.rs", "user/Observation.rs user/Patient.r", "patient/*.cruds", "user/*.s"],
     "patient": ["patient/*.cruds"] * 3 + ["patient/Observation.rs patient/Patient.rs", "user/*.rs"],
     "system": ["system/*.cruds"] * 3 + ["user/*.rs", "patient/*.rs system/Observation.rs"],
 }
@@ -46,7 +54,11 @@ def users(draw: st.DrawFn, world: World) -> User:
     scope = draw(st.sampled_from(SCOPES["user"]))
     if scope.startswith("patient/"):
         context = patient
-    return User(role, f"Practitioner/dr{number}", f"h{number}", purpose, scope, context, reason)
+    prefix = world.patients[0].partition("-")[0]
+    department = draw(st.sampled_from([None, None, f"{prefix}-dep1"]))
+    position = draw(st.sampled_from([None, None, None, f"PractitionerRole/{prefix}-pr1"]))
+    own = f"Practitioner/dr{number}", f"h{number}", purpose, scope, context, reason
+    return User(role, *own, practitioner_role=position, department=department)
 
 
 class Questions:
@@ -145,7 +157,10 @@ class Questions:
                 _pair("entry", self.ids),
                 _pair("date", self.dates),
             ],
-            "Organization": [_pair("name", st.just("Hospital"))],
+            "Organization": [_pair("name", st.just("Hospital")), _pair("partof", st.just("Organization/h1"))],
+            "Group": [_pair("member", st.one_of(self.patients, st.just("Practitioner/dr1")))],
+            "CareTeam": [_pair("patient", self.patients), _pair("participant", st.just("Practitioner/dr1"))],
+            "PractitionerRole": [_pair("practitioner.family", st.sampled_from(FAMILIES))],
             "Practitioner": [_pair("family", st.sampled_from(FAMILIES))],
         }
 

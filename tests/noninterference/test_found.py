@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from fhir_server.resident_id import check_character
-from tests.consent_engine.build import HIV, LOINC, actor, coding, concept, consent, deny
+from tests.consent_engine.build import HIV, LOINC, actor, coding, concept, consent, deny, obligation, permit
 from tests.live import Live
 from tests.noninterference.agreements import Json
 from tests.noninterference.test_writes import observation
@@ -145,6 +145,27 @@ def test_a_bare_id_finds_records_of_whatever_has_it(server: Live, doctor: httpx.
     server.put({**record("i2", "i1"), "subject": {"reference": "Device/i1"}})
     assert doctor.get("Observation?subject=Device/i1").json()["total"] == 1
     assert doctor.get("Observation?subject=i1").json()["total"] == 1
+
+
+def test_a_masked_date_and_one_without_a_beginning_stand_where_the_store_has_them(
+    server: Live, doctor: httpx.Client
+) -> None:
+    """Withheld of one patient, the dates of all are read from their records; the order is that of the index."""
+    server.put(patient("j1"), patient("j2"))
+    server.put(record("j3", "j1", effectivePeriod={"end": "2026-02"}), record("j4", "j1"), record("j5", "j1"))
+    server.put(record("j6", "j2", effectiveDateTime="2026-01"))
+    for order in ("date", "-date"):
+        before = ids(doctor, f"Observation?_id=j3,j4,j5&_sort={order}")
+        said = permit(actor=[actor("Practitioner/dr1")], extension=[obligation("REDACT", "Observation.effective")])
+        who = {"id": "j7", "patient": {"reference": "Patient/j2"}, "category": [concept(LOINC, "59284-0")]}
+        server.put({**consent(said), **who, "policyRule": {"text": "-"}})
+        assert ids(doctor, f"Observation?_id=j3,j4,j5&_sort={order}") == before
+        with server.system() as system:
+            assert system.delete("Consent/j7").status_code == 204
+
+
+def ids(client: httpx.Client, path: str) -> list[str]:
+    return [each["resource"]["id"] for each in client.get(path).json()["entry"]]
 
 
 def transaction(server: Live, *resources: Json) -> httpx.Response:

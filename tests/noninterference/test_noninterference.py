@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.noninterference.conftest import random_examples
-from tests.noninterference.oracle import Oracle
-from tests.noninterference.pair import REPORTING, Pair, visible
+from tests.noninterference.oracle import User
+from tests.noninterference.pair import Asked, Pair, visible
 from tests.noninterference.questions import Questions, users
-from tests.noninterference.world import worlds
-from tests.noninterference.written import Records
+from tests.noninterference.world import Step, World, worlds
 
 
 @random_examples
@@ -23,11 +22,29 @@ from tests.noninterference.written import Records
 def test_the_answer_is_that_of_a_server_that_holds_what_the_requester_may_see(
     servers: Pair, data: st.DataObject
 ) -> None:
+    compare(servers, data)
+
+
+def test_what_one_server_of_a_process_permits_no_other_hands_out(servers: Pair) -> None:
+    id = f"{servers.fresh()}-pa1"
+    world = World([[Step("Patient", id, {"resourceType": "Patient", "id": id}, "h2")]], [id], [("Patient", id)])
+    servers.store_a.write(world)
+    servers.store_b.write(world)
+    token = servers.token(User("practitioner", "Practitioner/dr1", "h1", "TREAT", "user/*.rs"))
+    for _ in range(2):
+        for path, statuses in ((f"Patient/{id}", (404, 200)), ("Patient", (200, 200))):
+            gated, reference = servers.ask(token, Asked("GET", path))
+            assert (gated.status, reference.status) == statuses
+            assert (id.encode() in gated.body, id.encode() in reference.body) == (False, True)
+
+
+def compare(servers: Pair, data: st.DataObject) -> None:
+    """Ask both servers about a random world whatever a random user can ask."""
     world = data.draw(worlds(servers.fresh()), label="world")
     servers.store_a.write(world)
     user = data.draw(users(world), label="user")
     questions = Questions(world, wide=user.reason is None)
-    servers.store_b.hold(visible(Oracle(Records.of(world), user, reporting=REPORTING)))
+    servers.store_b.hold(visible(servers.oracle(world, user)))
     token = servers.token(user)
     for asked in [
         questions.everything(),

@@ -16,10 +16,9 @@ from tests.noninterference.agreements import Json
 from tests.noninterference.conftest import random_examples
 from tests.noninterference.filled import TYPES
 from tests.noninterference.oracle import Oracle, User
-from tests.noninterference.pair import REPORTING, Answer, Asked, Pair, visible
+from tests.noninterference.pair import Answer, Asked, Pair, visible
 from tests.noninterference.questions import users
 from tests.noninterference.world import World, worlds
-from tests.noninterference.written import Records
 
 SERVERS_IDS = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -29,7 +28,7 @@ def prepared(servers: Pair, data: st.DataObject) -> tuple[World, User, Oracle]:
     servers.store_a.write(world)
     # An institution's systems choose ids, so they are told which are taken; everybody else is not.
     user = data.draw(users(world).filter(lambda found: found.role != "system"), label="user")
-    oracle = Oracle(Records.of(world), user, reporting=REPORTING)
+    oracle = servers.oracle(world, user)
     servers.store_b.hold(visible(oracle))
     return world, user, oracle
 

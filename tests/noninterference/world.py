@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fhir_server.resident_id import check_character
-from tests.consent_engine.build import coding
+from tests.consent_engine.build import coding, concept
 from tests.noninterference.agreements import (
     DOCTORS,
     LABELS,
@@ -28,6 +28,7 @@ from tests.noninterference.agreements import (
 BASE = "http://fhir.example/fhir"
 RESIDENT_ID = "urn:oid:2.16.156.10011.1.3"
 NUMBERS = tuple(first + check_character(first) for first in ("11000019800101001", "11000019900202002"))
+ROLE_CODE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 FAMILIES = ("张", "王", "Smith")
 
 # How many of each there can be, besides two to four Patients; with what makes one.
@@ -39,11 +40,14 @@ NUMBER_OF = {
     "Appointment": 2,
     "List": 1,
     "Composition": 1,
+    "Group": 2,
+    "CareTeam": 1,
+    "PractitionerRole": 1,
 }
 
 
 # How the ids of each type begin, where two letters of the type would not tell it from another.
-NAMES = {"RelatedPerson": "rp", "Composition": "cm", "Consent": "cs"}
+NAMES = {"RelatedPerson": "rp", "Composition": "cm", "Consent": "cs", "PractitionerRole": "pr"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Maker:
             "name": [{"family": self.draw(st.sampled_from(FAMILIES)), "given": ["三"]}],
             **self.maybe(
                 gender=st.sampled_from(["male", "female"]),
-                birthDate=st.sampled_from(["1980", "1980-01-01", "1990-02-02"]),
+                birthDate=st.sampled_from(["1980", "1980-01-01", "1990-02-02", "2008-06-15", "2008", "2015-02-28"]),
                 generalPractitioner=self.doctor.map(as_list),
                 managingOrganization=self.organization,
             ),
@@ -202,7 +206,50 @@ class Maker:
         }
 
     def _RelatedPerson(self, id: str) -> Json:
-        return {"patient": self.draw(self.patient), **self.maybe(gender=st.just("female"))}
+        return {
+            "patient": self.draw(self.patient),
+            **self.maybe(gender=st.just("female")),
+            **({"active": self.draw(st.booleans())} if self.draw(rarely) else {}),
+            **({"period": self.draw(periods)} if self.draw(rarely) else {}),
+            **({"relationship": [concept(ROLE_CODE, "HPOWATT")]} if self.draw(rarely) else {}),
+        }
+
+    def _member(self) -> st.SearchStrategy[Json]:
+        others = ["Device/emr-h1", "Device/emr-h2", f"RelatedPerson/{self.id('rp1')}", "Organization/h1"]
+        other = st.sampled_from(others).map(lambda each: {"reference": each})
+        return st.one_of(self.doctor, self.doctor, self.doctor, self.patient, other)
+
+    def _Group(self, id: str) -> Json:
+        def member(entity: Json) -> Json:
+            inactive = {"inactive": self.draw(st.booleans())} if self.draw(rarely) else {}
+            return {"entity": entity, **inactive, **({"period": self.draw(periods)} if self.draw(rarely) else {})}
+
+        return {
+            "type": "person",
+            "actual": not self.draw(rarely),
+            **({"active": self.draw(st.booleans())} if self.draw(rarely) else {}),
+            "member": [member(self.draw(self._member())) for _ in range(self.draw(st.integers(1, 2)))],
+        }
+
+    def _CareTeam(self, id: str) -> Json:
+        members = [self.draw(self._member()) for _ in range(self.draw(st.integers(1, 2)))]
+        return {
+            **self.maybe(
+                subject=self.patient, period=periods, status=st.sampled_from(["active", "active", "inactive"])
+            ),
+            "participant": [
+                {"member": each, **({"period": self.draw(periods)} if self.draw(rarely) else {})} for each in members
+            ],
+        }
+
+    def _PractitionerRole(self, id: str) -> Json:
+        departments = ["h1", "h2", self.id("dep1"), self.id("dep1")]
+        return {
+            "practitioner": self.draw(self.doctor),
+            **({"active": self.draw(st.booleans())} if self.draw(rarely) else {}),
+            **({"period": self.draw(periods)} if self.draw(rarely) else {}),
+            "organization": {"reference": f"Organization/{self.draw(st.sampled_from(departments))}"},
+        }
 
     def _Device(self, id: str) -> Json:
         return {"patient": self.draw(self.patient), "type": self.draw(codes), **self.maybe(owner=self.organization)}
@@ -224,11 +271,26 @@ class Maker:
             "title": "Summary",
             "author": [self.draw(st.one_of(self.doctor, self.patient))],
             **self.maybe(subject=self.patient, encounter=self.encounter),
-            "section": [{"title": "All", "entry": self.draw(st.lists(self.anything, min_size=1, max_size=3))}],
+            "section": [self._section(0) for _ in range(self.draw(st.integers(1, 2)))],
         }
 
+    def _section(self, depth: int) -> Json:
+        """Return a section of a document: what it says in words, and what it refers to, may be hidden or never written."""
+        entries = st.lists(self.anything, min_size=1, max_size=2)
+        said = f'<div xmlns="http://www.w3.org/1999/xhtml">summary {depth}</div>'
+        nested = depth < 2 and self.draw(st.integers(0, 2)) == 2
+        made: Json = {
+            "title": f"Part {self.draw(st.sampled_from('AB'))}",
+            **self.maybe(entry=entries, author=self.doctor.map(as_list), focus=self.anything),
+            **self.maybe(text=st.just({"status": "generated", "div": said})),
+            **({"section": [self._section(depth + 1)]} if nested else {}),
+        }
+        return made if {"entry", "text", "section"} & made.keys() else {**made, "entry": self.draw(entries)}
+
     def _Organization(self, id: str) -> Json:
-        return {"name": f"Hospital {self.draw(st.sampled_from('AB'))}"}
+        above = self.draw(st.sampled_from(["h1", "h2", "h3", None]))
+        part = {"partOf": {"reference": f"Organization/{above}"}} if above else {}
+        return {"name": f"Hospital {self.draw(st.sampled_from('AB'))}", **part}
 
     def _Practitioner(self, id: str) -> Json:
         return {"name": [{"family": self.draw(st.sampled_from(FAMILIES))}]}
@@ -243,11 +305,12 @@ def worlds(draw: st.DrawFn, prefix: str) -> World:
     patients = [f"{prefix}-pa{n}" for n in range(1, draw(st.integers(2, 4)) + 1)]
     maker = Maker(draw, patients, lambda name: f"{prefix}-{name}")
     places = [("Patient", id) for id in patients if not draw(rarely)]
-    for type, most in {**NUMBER_OF, "Consent": 4, "RelatedPerson": 1, "Device": 1}.items():
+    for type, most in {**NUMBER_OF, "Consent": 5, "RelatedPerson": 1, "Device": 1}.items():
         places += [
             (type, f"{prefix}-{NAMES.get(type, type[:2].lower())}{n}") for n in range(1, draw(st.integers(0, most)) + 1)
         ]
     places += [("Organization", "h1"), ("Practitioner", "dr1")]
+    places += [("Organization", f"{prefix}-dep1")] if draw(st.booleans()) else []
     owner = {place: draw(st.sampled_from(ORGANIZATIONS)) for place in places}
     first = draw(st.permutations(places))
     cut = draw(st.integers(0, len(first)))

@@ -85,6 +85,7 @@ class Records:
                 ),
                 Attribute.PROFILE: frozenset(version.content.get("meta", {}).get("profile", ())),
                 Attribute.AUTHOR: frozenset(authors_of(version.content)),
+                Attribute.REFERS: frozenset(mentions_of({**version.content, "meta": {}})),
             },
             frozenset(map(self.person_of, patients_of(version.type, version.id, version.content))),
             start,
@@ -114,6 +115,15 @@ COMPARTMENT = {
     "RelatedPerson": ("patient",),
     "List": ("subject",),
     "Composition": ("subject", "author"),
+    "CareTeam": ("subject",),
+}
+
+
+# The same of elements within others.
+PARTS = {
+    "Appointment": [("participant", "actor")],
+    "CareTeam": [("participant", "member")],
+    "Group": [("member", "entity")],
 }
 
 
@@ -122,8 +132,8 @@ def patients_of(type: str, id: str, resource: Json) -> set[str]:
     named = [each for name in COMPARTMENT.get(type, ()) for each in references(resource.get(name))]
     if type == "Patient":
         named += [f"Patient/{id}", *(each for link in resource.get("link", ()) for each in references(link["other"]))]
-    if type == "Appointment":
-        named += [each for part in resource["participant"] for each in references(part.get("actor"))]
+    for parts, element in PARTS.get(type, ()):
+        named += [each for part in resource.get(parts, ()) for each in references(part.get(element))]
     return {each.removeprefix("Patient/") for each in named if each.startswith("Patient/")}
 
 
@@ -143,6 +153,18 @@ def codings(value: Any) -> Iterator[str]:
             yield from codings(each)
 
 
+def mentions_of(value: Any) -> Iterator[str]:
+    """Yield every reference that stands anywhere in a value."""
+    if isinstance(value, list):
+        for each in value:
+            yield from mentions_of(each)
+    elif isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield from references(value)
+        for each in value.values():
+            yield from mentions_of(each)
+
+
 def authors_of(resource: Json) -> Iterator[str]:
     for name in ("author", "performer", "requester", "recorder", "asserter", "informant", "sender"):
         yield from references(resource.get(name))
@@ -156,7 +178,7 @@ def clinical_time(type: str, resource: Json, at: int) -> tuple[float, float]:
         times = [resource.get("effectiveDateTime") or resource.get("effectivePeriod")]
     else:
         name = {"Encounter": "period", "MedicationRequest": "authoredOn", "Appointment": "start", "Consent": "dateTime"}
-        name |= {"List": "date", "Composition": "date"}
+        name |= {"List": "date", "Composition": "date", "CareTeam": "period"}
         times = [resource.get(name.get(type, ""))]
     (time,) = times
     if not time:

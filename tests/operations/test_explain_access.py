@@ -300,3 +300,21 @@ def test_of_what_somebody_belongs_to_only_that_is_told_which_the_consents_name(s
             assert f"Group/named{key}" in found.text
             assert "unnamed" not in found.text
             assert "hidden" not in found.text
+
+
+def test_a_bundle_is_explained_as_hidden_where_something_would_have_to_be_withheld(server: Live, key: str) -> None:
+    entry = [{"resource": {"resourceType": "Patient", "id": f"p{key}"}, "fullUrl": f"{server.base}/Patient/p{key}"}]
+    server.put({"resourceType": "Bundle", "id": f"b{key}", "type": "collection", "entry": entry})
+    said = {
+        "url": OBLIGATION,
+        "extension": [
+            {"url": "obligation", "valueCoding": coding(ACT_CODE, "REDACT")},
+            {"url": "element", "valueString": "Patient.telecom"},
+        ],
+    }
+    given(server, key, permit(actor=[actor("Practitioner/dr1")], extension=[said]))
+    with server.client("practitioner", "Practitioner/dr1") as doctor:
+        assert doctor.get(f"Bundle/b{key}").status_code == 404
+    with server.client("auditor", "Practitioner/auditor") as log:
+        found = log.get(f"Bundle/b{key}/$explain-access", params={"user": "Practitioner/dr1"})
+    assert access(found)["effect"] == "deny"

@@ -202,6 +202,7 @@ ASKED = [
     ("Encounter/e/$everything", None),
     ("Patient/p/$everything?_type=Patient,Observation,Composition", None),
     ("Observation/$lastn?patient=p&value-quantity=5", ""),
+    ("Observation/$lastn?patient=q", "qo"),
     ("Composition?section=labs", "x y"),
     ("Composition?section=gone", ""),
     ("Composition?section:not=gone", "x y"),

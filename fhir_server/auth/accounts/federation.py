@@ -18,6 +18,7 @@ from fhir_server.auth.accounts.provider import Provider
 from fhir_server.auth.accounts.providers import ProviderFailed
 from fhir_server.auth.accounts.reception import Reception
 from fhir_server.auth.accounts.sessions import PROVIDER, SEVERAL
+from fhir_server.auth.accounts.signing_in import Failed
 from fhir_server.auth.accounts.users import Kept
 from fhir_server.auth.own import is_department, stored_by
 from fhir_server.auth.requester import ID
@@ -75,6 +76,8 @@ class Federation:
     async def _entered(self, flow: Flow, kept: Kept, provider: Provider) -> Response:
         factors = frozenset({PROVIDER, SEVERAL} if provider.second_factor else {PROVIDER})
         signed = await self._desk.signing_in.enter(kept, factors)
+        if isinstance(signed, Failed):
+            return error("error_account", flow.lang, status=403)
         await self._desk.flows.keep(flow.begun_anew(), signed.cookie)
         response = RedirectResponse(f"/auth/authorize?flow={quote(flow.token)}", 303, headers=NOWHERE)
         return with_cookie(response, signed.cookie, secure=self._desk.secure)

@@ -30,17 +30,17 @@ class Flow:
     that is being enrolled. provider: what is remembered while the user is at an institution's provider.
     """
 
-    token: str
+    token: str = field(repr=False)
     began: int
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     lang: str = "zh"
     purpose: str | None = None
     reason: str | None = None
     patient: str | None = None
     encounter: str | None = None
     launched: Mapping[str, Any] | None = None
-    secret: str | None = None
-    provider: Mapping[str, str] = field(default_factory=dict)
+    secret: str | None = field(default=None, repr=False)
+    provider: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def begun_anew(self) -> Flow:
         """Return the flow without what anybody has chosen in it: of somebody who has just signed in."""

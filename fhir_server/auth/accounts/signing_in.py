@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fhir_server.audit.event import Happening, Outcome
@@ -66,7 +66,9 @@ class SigningIn:
         await self._attempts.succeeded(LOGIN, folded(login))
         await self._attempts.succeeded(SOURCE, source)
         if kept.password and self._passwords.outdated(kept.password):
-            await self._users.set_password(kept.account.id, await self._passwords.hashed(password))
+            hashed = await self._passwords.hashed(password)
+            if await self._users.renew_hash(kept.account.id, kept.password, hashed):
+                kept = replace(kept, password=hashed)
         return await self.enter(kept, frozenset({BY_PASSWORD}))
 
     async def code(self, signed: Signed, code: str) -> Signed | Failed:
@@ -92,11 +94,20 @@ class SigningIn:
             return Failed()
         await self._attempts.succeeded(CODE, signed.account.id)
         await self.record(signed.account, "second factor enrolled")
-        return await self._complete(signed, signed.kept)
+        return await self._complete(signed, replace(signed.kept, secret=secret))
 
-    async def enter(self, kept: Kept, factors: frozenset[str], *, before: Session | None = None) -> Signed:
-        """Return a new session. before: the one that it takes the place of, which was of the same person."""
+    async def enter(self, kept: Kept, factors: frozenset[str], *, before: Session | None = None) -> Signed | Failed:
+        """Return a new session. before: the one that it takes the place of, which was of the same person.
+
+        Whoever disables an account or changes what proves it ends its sessions then. One that begins at that moment may
+        be missed, so it looks itself, once it is stored, whether the account is still as it was.
+        """
         cookie, session = await self._sessions.begin(kept.account.id, factors, at=before.at if before else None)
+        now = await self._users.by_id(kept.account.id)
+        if now is None or (now.disabled, now.password, now.secret) != (False, kept.password, kept.secret):
+            await self._sessions.end(session)
+            await self.record(kept.account, "changed meanwhile", done=False)
+            return Failed()
         await self.record(kept.account, " ".join(sorted(factors)))
         return Signed(kept, session, cookie)
 
@@ -114,7 +125,7 @@ class SigningIn:
         at = microseconds(self._clock())
         await self._log.record(Happening(what, outcome, status, note=note), requester, at=at)
 
-    async def _complete(self, signed: Signed, kept: Kept) -> Signed:
+    async def _complete(self, signed: Signed, kept: Kept) -> Signed | Failed:
         """Return a session with a second factor; the one without it ends."""
         entered = await self.enter(kept, signed.session.factors | {BY_CODE}, before=signed.session)
         await self._sessions.end(signed.session)

@@ -6,7 +6,7 @@ Source: SMART App Launch 2.2, "Obtain authorization code"; OpenID Connect Core 1
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fhir_server.auth.accounts.account import Account
@@ -49,7 +49,7 @@ class Signed:
 
     kept: Kept
     session: Session
-    cookie: str
+    cookie: str = field(repr=False)
 
     @property
     def account(self) -> Account:

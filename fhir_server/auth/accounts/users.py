@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -26,9 +26,9 @@ class Kept:
     time step whose code was taken. federated: whether it signs in at an institution's provider.
     """
 
-    account: Account
-    password: str | None = None
-    secret: str | None = None
+    account: Account = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
     step: int = 0
     disabled: bool = False
     federated: bool = False
@@ -87,6 +87,14 @@ class Users:
 
     async def set_password(self, id: str, hashed: str) -> None:
         await self._set(id, password=self._sealed("password", id, hashed))
+
+    async def renew_hash(self, id: str, before: str, hashed: str) -> bool:
+        """Keep another hash of the same password; return whether no other password was set meanwhile."""
+        row = await self._rows.find_one({"_id": id})
+        if row is None or self._text("password", row) != before:
+            return False
+        found, kept = {"_id": id, "password": row["password"]}, {"password": self._sealed("password", id, hashed)}
+        return (await self._rows.update_one(found, {"$set": kept})).modified_count == 1
 
     async def enrol(self, id: str, secret: str, *, step: int) -> bool:
         """Keep a second factor; return whether the account had none, so that nobody takes the place of another's.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fhir_server.auth.scopes import narrowed
@@ -54,7 +54,7 @@ class Asked:
     nonce: str | None = None
     launch: str | None = None
     prompt: frozenset[str] = frozenset()
-    login_hint: str | None = None
+    login_hint: str | None = field(default=None, repr=False)
     max_age: int | None = None
 
     @property

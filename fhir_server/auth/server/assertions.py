@@ -19,7 +19,7 @@ from pymongo.errors import DuplicateKeyError
 
 from fhir_server.auth.bearer import LEEWAY
 from fhir_server.auth.server.client_keys import ClientKeys
-from fhir_server.auth.server.clients import METHODS, Client
+from fhir_server.auth.server.clients import CLIENT_ID, METHODS, Client
 from fhir_server.auth.server.registered import Clients
 from fhir_server.auth.server.vault import ASSERTIONS, Vault
 from fhir_server.store.commit import DURABLE
@@ -152,7 +152,7 @@ def _unverified(text: str) -> tuple[dict[str, Any], str]:
         raise Unacceptable("The statement is not a signed JWT.") from None
     if header.get("alg") not in ALGORITHMS:
         raise Unacceptable("The statement is signed with RS384 or ES384.")
-    if not isinstance(issuer, str):
+    if not isinstance(issuer, str) or not CLIENT_ID.fullmatch(issuer):
         raise Unacceptable("iss has to be the client id.")
     return header, issuer
 

@@ -6,7 +6,7 @@ Source: RFC 6749, 4.1; RFC 9207 (iss in the response); SMART App Launch 2.2, "Ob
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from fhir_server.auth.bearer import requester_of
@@ -27,10 +27,18 @@ from fhir_server.auth.server.asking import (
 from fhir_server.auth.server.grants import CODE_SECONDS, Code, Grant, Granted, Grants
 from fhir_server.auth.server.recording import Recorder
 from fhir_server.auth.server.registered import Clients
+from fhir_server.auth.server.revocation import revoke_grants
 from fhir_server.auth.server.vault import new_secret
 from fhir_server.store.commit import Committer, Unit
 
 __all__ = ["Asked", "Authorizations", "Granted", "Lives", "Refused", "Rejected", "for_role"]
+
+
+Stands = Callable[[], Awaitable[bool]]
+
+
+async def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +106,12 @@ class Authorizations:
         assert client is not None
         return asked(client, redirect_uri, pairs, base=self._base, issuer=self._issuer)
 
-    async def grant(self, asked: Asked, granted: Granted) -> str:
+    async def grant(self, asked: Asked, granted: Granted, *, stands: Stands = _always) -> str:
         """Store what a user granted, and return where the user agent is redirected to with the code.
 
-        Never more is granted than was asked, the client may have and the user's role may use.
-        Raises InvalidClaims if the claims do not describe a requester, Refused if no scope is left.
+        Never more is granted than was asked, the client may have and the user's role may use. stands: asked once it is
+        stored, whether the user may still grant it: whoever ends all grants of an account finds it from then on.
+        Raises InvalidClaims if the claims do not describe a requester, Refused if no scope is left, or it does not stand.
         """
         role = requester_of(granted.claims).role
         scope = for_role(narrowed(str(granted.claims.get("scope", "")), asked.scope), role)
@@ -119,7 +128,17 @@ class Authorizations:
         self._grants.add_code(text, code, unit)
         await self._recorder.add("authorized", grant, unit)
         await self._committer.commit(unit)
+        if not await stands():
+            await self._take_back(grant)
+            location = self.refuse(asked, "access_denied", "The user was signed out meanwhile.")
+            raise Refused(location, "access_denied", "signed out")
         return with_query(asked.redirect_uri, code=text, state=asked.state, iss=self._issuer)
+
+    async def _take_back(self, grant: Grant) -> None:
+        unit = Unit()
+        revoke_grants([grant.id], unit)
+        await self._recorder.add("revocation", grant, unit)
+        await self._committer.commit(unit)
 
     def refuse(self, asked: Asked, error: str, description: str) -> str:
         """Return where the user agent is redirected to with an error of RFC 6749 or OpenID Connect."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -170,10 +171,16 @@ class Authorize:
         if not await self._desk.flows.end(visit.flow):
             return error("error_flow", visit.flow.lang)
         try:
-            location = await self._desk.authorizations.grant(visit.asked, _granted(visit, scopes))
+            granted = _granted(visit, scopes)
+            location = await self._desk.authorizations.grant(visit.asked, granted, stands=partial(self._stands, visit))
         except Refused as refused:
             location = refused.location
         return self._answer(visit, _to(location))
+
+    async def _stands(self, visit: Visit) -> bool:
+        """Return whether who has allowed it is still signed in, as the account that they were."""
+        now = await self._desk.signing_in.signed(visit.cookie)
+        return now is not None and visit.signed is not None and now.account == visit.signed.account
 
     async def _denied(self, visit: Visit) -> Response:
         if visit.asked is None:  # somebody who is at home here starts again

@@ -5,8 +5,10 @@ Source: SMART App Launch 2.2, "Client authentication: asymmetric", "Registering 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ class ClientKeys:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._fetched: dict[str, _Fetched] = {}
+        self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def of(self, client: Client, kid: str) -> KeySet:
         """Return the keys of a client; none if they cannot be had. kid: the key that is wanted."""
@@ -41,10 +44,11 @@ class ClientKeys:
             return usable_keys(client.jwks)
         if client.jwks_uri is None:
             return EMPTY
-        known = self._fetched.get(client.jwks_uri)
-        if known is None or self._is_old(known, kid):
-            # An answer that cannot be used counts as well: the other side is not asked more often for it.
-            known = self._fetched[client.jwks_uri] = _Fetched(self._clock(), await _fetch(client.jwks_uri))
+        async with self._fetching[client.jwks_uri]:  # whoever comes meanwhile waits for the same answer
+            known = self._fetched.get(client.jwks_uri)
+            if known is None or self._is_old(known, kid):
+                # An answer that cannot be used counts as well: the other side is not asked more often for it.
+                known = self._fetched[client.jwks_uri] = _Fetched(self._clock(), await _fetch(client.jwks_uri))
         return known.keys
 
     def _is_old(self, known: _Fetched, kid: str) -> bool:
@@ -56,6 +60,7 @@ async def _fetch(url: str) -> KeySet:
     """Return the keys at a URL; none if there is no JWK set."""
     try:
         async with (
+            asyncio.timeout(FETCH_SECONDS),  # of all of it, however slowly it comes
             httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=False) as http,
             http.stream("GET", url, headers={"Accept": "application/json"}) as answer,
         ):
@@ -66,5 +71,5 @@ async def _fetch(url: str) -> KeySet:
                 if len(body) > MOST_BYTES:
                     return EMPTY
         return usable_keys(json.loads(body))
-    except (httpx.HTTPError, ValueError, InvalidClient, AttributeError, RecursionError):
+    except (httpx.HTTPError, TimeoutError, ValueError, InvalidClient, AttributeError, RecursionError):
         return EMPTY

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ class Client:
     scopes: tuple[str, ...] = ()
     jwks: Mapping[str, Any] | None = None
     jwks_uri: str | None = None
-    secret_hash: str | None = None
+    secret_hash: str | None = field(default=None, repr=False)
     organization: str | None = None
     system_user: str | None = None
     purposes: tuple[str, ...] = ("TREAT",)

@@ -45,9 +45,7 @@ class LaunchEndpoint:
         try:
             token = headers.bearer(request.headers.get("authorization"))
             requester = await self._bearer.requester(token, now=self._desk.clock().timestamp())
-            if await self._authority.revocations.revoked(
-                grant=requester.grant, jti=requester.token, key=requester.key
-            ):
+            if await self._authority.revocations.revoked(grant=requester.grant, jti=requester.token, key=requester.key):
                 raise Unauthenticated("The access token is not valid here.")
         except Unauthenticated as problem:
             return _refused(401, "invalid_token", problem.diagnostics, **problem.headers)

@@ -11,9 +11,14 @@ import pytest
 from argon2 import PasswordHasher
 from pymongo import MongoClient
 
+from fhir_server.auth.accounts.account import Account
 from fhir_server.auth.accounts.browser import name_of
+from fhir_server.auth.accounts.flows import Flow
+from fhir_server.auth.accounts.sessions import Session
+from fhir_server.auth.accounts.steps import Signed
+from fhir_server.auth.accounts.users import Kept
 from fhir_server.auth.requester import Role
-from tests.auth.accounts.house import PASSWORD, SECRET, Browser, House
+from tests.auth.accounts.house import PASSWORD, SECRET, Browser, House, app
 from tests.smart.forms import forms
 
 COOKIE = name_of(False)
@@ -235,3 +240,14 @@ def test_a_page_that_is_gone_says_so(house: House) -> None:
     answer = httpx.post(form.action, data={"step": "sign-in", "flow": "gone", "form": "x"}, timeout=60)
     assert answer.status_code == 400
     assert "已过期" in answer.text
+
+
+def test_what_is_secret_stays_out_of_what_an_error_could_print() -> None:
+    account = Account("", "login-x", "name-x", Role.PRACTITIONER, "Practitioner/x", "org1", ("TREAT",), phone="138-x")
+    kept = Kept(account, "hash-x", "seed-x")
+    asked = (("login_hint", "138-x"),)
+    flow = Flow("token-x", 0, asked, secret="seed-x", provider={"verifier": "verifier-x"})
+    said = repr(
+        (kept, flow, Signed(kept, Session("s", "a", 0, frozenset()), "cookie-x"), app("a", secret_hash="hash-x"))
+    )
+    assert "-x" not in said

@@ -238,6 +238,26 @@ def test_an_unknown_key_is_looked_for_again_after_a_minute() -> None:
             assert len(asked) == times
 
 
+def test_however_many_ask_for_keys_at_once_they_are_fetched_once() -> None:
+    keys = ClientKeys()
+
+    async def many(client: Client) -> None:
+        found = await asyncio.gather(*(keys.of(client, "key-1") for _ in range(20)))
+        assert all(len(each.keys) == 1 for each in found)
+
+    with published(KEYS["ES384"]) as (url, asked):
+        asyncio.run(many(Client("c", "c", Kind.BACKEND, jwks_uri=f"{url}/keys")))
+        assert len(asked) == 1
+
+
+def test_an_issuer_that_cannot_be_a_client_is_a_refusal(backend: App) -> None:
+    for issuer in ("\ud800", "x\0", "x" * 10_000, ""):
+        said = {"iss": issuer, "sub": issuer, "aud": backend.desk.token_url, "exp": future(), "jti": "1"}
+        text = f"{encoded({'alg': 'ES384', 'kid': 'key-1'})}.{encoded(said)}.AAAA"
+        answer = backend.backend(client_assertion=text)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
 def test_a_keys_url_that_does_not_answer_is_a_refusal(desk: Desk) -> None:
     client = app(desk, Kind.BACKEND, jwks=None, jwks_uri="http://127.0.0.1:9/keys")
     assert client.backend().json()["error"] == "invalid_client"

@@ -40,8 +40,8 @@ def later(seconds: int) -> int:
 # What is changed in a good token, header and claims; None takes it away.
 CHANGED: dict[str, tuple[Json, Json]] = {
     "expired": ({}, {"exp": later(-1)}),
-    "from the future": ({}, {"iat": later(60)}),
-    "good in the future": ({}, {"nbf": later(60)}),
+    "from the future": ({}, {"iat": later(86_400)}),
+    "good in the future": ({}, {"nbf": later(86_400)}),
     "no end": ({}, {"exp": None}),
     "an end that is far": ({}, {"exp": later(5 * 3_600)}),
     "an end that is no number": ({}, {"exp": "never"}),

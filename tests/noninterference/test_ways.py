@@ -1,0 +1,54 @@
+"""The same where the newest statement wins, and where a predicate names too many persons for one filter.
+
+How a decision is made, and how what it permits is looked for, are other ways to the same answers. Each setting has servers
+of its own; where a filter must not name many persons, the limits are as low as they can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fhir_server.store import candidates, permitted
+from tests.noninterference.conftest import random_examples
+from tests.noninterference.pair import Pair, pair
+from tests.noninterference.test_noninterference import compare
+from tests.noninterference.test_operations import compare_operations
+
+some_examples = settings(random_examples, max_examples=max(12, random_examples.max_examples // 4))
+
+
+@pytest.fixture(scope="module")
+def servers(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair(mongo_uri, tmp_path_factory.mktemp("installation"), conflict_mode="newest-wins") as running:
+        yield running
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No filter names a person, as long as what is found is not much more than what is wanted."""
+    monkeypatch.setattr(permitted, "MANY", 0)
+    monkeypatch.setattr(candidates, "BEYOND", 2)
+
+
+@some_examples
+@given(st.data())
+def test_where_the_newest_statement_wins(servers: Pair, data: st.DataObject) -> None:
+    compare(servers, data)
+
+
+@pytest.mark.usefixtures("few")
+@some_examples
+@given(st.data())
+def test_where_candidates_are_judged_one_by_one(servers: Pair, data: st.DataObject) -> None:
+    compare(servers, data)
+
+
+@pytest.mark.usefixtures("few")
+@settings(random_examples, max_examples=max(5, random_examples.max_examples // 12))
+@given(st.data())
+def test_where_candidates_of_histories_and_operations_are_judged(servers: Pair, data: st.DataObject) -> None:
+    compare_operations(servers, data)
