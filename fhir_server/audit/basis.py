@@ -49,17 +49,20 @@ def decision(basis: Basis, requester: Requester, *, event: str, count: int, own:
 
     event: the id of the AuditEvent: digests are bound to it, since two that can be seen to be equal, or not, would tell
     whether any Consent has changed. count: how many results there were. own: the auditors of the requester's institution
-    read it; others are not told which patient was in context, nor by what the query was narrowed.
+    read it; others are not told which patient was in context, nor by what the query was narrowed; and of memberships only
+    a digest, by which whoever has the Consent that names one knows it again.
     """
     details = [{"type": "at", "valueString": basis.at.isoformat()}, *_of(requester, basis, own)]
     if own:
         details += [_detail("predicate", f"{type} {bound(digest, event)}") for type, digest in basis.predicates]
+    else:
+        details += [_detail("membership", bound(each, event)) for each in basis.memberships]
     details.append(_detail("results", count_class(count)))
     return {"type": DECISION, "role": SECURITY_RESOURCE, "detail": details}
 
 
 def bound(digest: str, event: str) -> str:
-    """Return the digest of a predicate as one event tells it."""
+    """Return a digest, or what is not to be told, as one event tells it."""
     return sha256(f"{event}|{digest}".encode()).hexdigest()[:32]
 
 
@@ -111,7 +114,8 @@ def _said(requester: Requester, mode: str, implicit: str, memberships: tuple[str
         PATIENT: requester.patient if own else requester.patient and NOT_TOLD,
     }
     yield from (_detail(name, value) for name, value in told.items() if value)
-    yield from (_detail("membership", each) for each in memberships)
+    if own:
+        yield from (_detail("membership", each) for each in memberships)
 
 
 def _detail(name: str, value: str) -> Detail:

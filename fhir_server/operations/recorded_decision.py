@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from consent_engine.decision import Ground
 from consent_engine.vocabulary import Mode
-from fhir_server.audit.basis import NOT_TOLD, PATIENT, details_of
+from fhir_server.audit.basis import NOT_TOLD, PATIENT, bound, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, WHOLE, Outcome
 from fhir_server.audit.filing import NAMED
 from fhir_server.auth.requester import Requester, Role
@@ -37,8 +37,10 @@ class Recorded:
 
     at: the instant of the decision; written: that of the record. permitted: the records were shown. resources: type, id and
     version, which is None where nothing was shown. patient_told: whether it is told which patient was in context.
+    memberships: as they are told: "Type/id", or a digest that is bound to the event.
     """
 
+    event: str
     interaction: str
     letter: str
     at: datetime
@@ -52,6 +54,10 @@ class Recorded:
     grounds: frozenset[Ground]
     patient_told: bool = True
 
+    def belongs_to(self, named: Iterable[str]) -> frozenset[str]:
+        """Return those of the groups, teams and institutions that are named to which the requester belonged."""
+        return frozenset(each for each in named if {each, bound(each, self.event)} & self.memberships)
+
 
 def recorded_decision(event: Mapping[str, Any]) -> Recorded | None:
     """Return the decision that an event tells of; None if it tells of none that can be made again."""
@@ -61,6 +67,7 @@ def recorded_decision(event: Mapping[str, Any]) -> Recorded | None:
         return None
     patient = _one(said, PATIENT)
     return Recorded(
+        event=event["id"],
         interaction=interaction,
         letter=LETTERS[interaction] if permitted else "r",
         at=datetime.fromisoformat(said["at"][0]),

@@ -24,6 +24,7 @@ from fhir_server.operations.judging import Asker, Judgement, Persons, Rules, jud
 from fhir_server.operations.recorded_decision import Recorded, recorded_decision
 from fhir_server.operations.telling import ground_parts, part, reference, value
 from fhir_server.redaction.showing import shown
+from fhir_server.store.consents import ByPerson
 from fhir_server.store.instants import microseconds
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document
@@ -116,12 +117,19 @@ async def _made_at(use: Services, then: Recorded, known: datetime, auditor: str)
         missing.update(found.purged)
         # Which patient was in context is told to their own institution alone; it was the one who was shown.
         within = context if then.patient_told or not then.permitted else persons_of(document)
-        asker = Asker(then.requester, then.letter, then.memberships, own, within)
+        belongs = then.belongs_to(_named(found.by_person))
+        asker = Asker(then.requester, then.letter, belongs, own, within)
         rules = _rules(use, then)
         judgement = judged(rules, asker, type, document, found.by_person, then.at)
         rule = because(judgement, asker, rules.policy, type, document)
         made.append(Made(place, judgement.permitted, rule, _grounds(judgement)))
     return Again(tuple(made), frozenset(missing))
+
+
+def _named(consents: ByPerson) -> frozenset[str]:
+    """Return all whom Consents name as recipients."""
+    provisions = (each for found in consents.values() for consent in found for each in consent.provisions())
+    return frozenset(one for each in provisions for one in each.recipients or ())
 
 
 def _rules(use: Services, then: Recorded) -> Rules:

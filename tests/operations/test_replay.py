@@ -175,6 +175,28 @@ def test_breaking_the_glass_comes_out_again_for_both_institutions(timed: Live, k
         assert (shown["same"], shown["record"]["because"]) == (True, "rule-4")
 
 
+def test_who_keeps_a_record_learns_only_the_membership_that_its_consent_names(timed: Live, key: str) -> None:
+    doctor = {"reference": f"Practitioner/dr{key}"}
+    later(timed)
+    for name in ("named", "other"):
+        group = {"resourceType": "Group", "id": f"{name}{key}", "type": "practitioner", "actual": True}
+        timed.put({**group, "member": [{"entity": doctor}]}, organization="org2")
+    given(timed, key, permit(actor=[actor(f"Group/named{key}")]))
+    with timed.client("practitioner", doctor["reference"], "org2") as reader:
+        assert reader.get(f"Observation/o{key}").status_code == 200
+    for organization, learns in (("org2", {f"Group/named{key}", f"Group/other{key}"}), ("org1", set())):
+        with timed.client("auditor", "Practitioner/auditor", organization) as auditor:
+            asked = {"agent": doctor["reference"], "subtype": "read"}
+            (entry,) = auditor.get("AuditEvent", params=asked).json()["entry"]
+            details = [each for entity in entry["resource"]["entity"] for each in entity.get("detail", ())]
+            told = {each["valueString"] for each in details if each["type"] == "membership"}
+            answer = auditor.get(f"AuditEvent/{entry['resource']['id']}/$replay")
+            again = dict(plain(answer.json()["parameter"]))
+        assert len(told) == 2
+        assert {each for each in told if each.startswith("Group/")} == learns
+        assert again["same"] is True
+
+
 def test_what_does_not_follow_from_the_consents_is_told(timed: Live, key: str, mongo_uri: str) -> None:
     """Somebody has changed the store behind the server's back: the record says what the Consents do not."""
     made = given(timed, key, permit(actor=[actor(ORG2)]))
