@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from consent_engine.enforcement import Enforcement, Status, enforcement
+from consent_engine.enforcement import Enforcement, Status
 from consent_engine.words import REASONS, STATUSES
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
+from fhir_server.redaction.enforced import enforced
 from fhir_server.store.commit import Unit
 from fhir_server.store.instants import instant, moment
 from fhir_server.store.resources import Document, Ungated
@@ -57,7 +58,7 @@ async def _tell(
 ) -> None:
     read = await use.past.read(consents, at, beside)
     for document, consent in zip(consents, read, strict=True):
-        found = enforcement(consent, moment(at)) if consent else None
+        found = enforced(consent, moment(at)) if consent else None
         if found and found.status in of:
             await _add(use, document, found, unit, at=at)
 

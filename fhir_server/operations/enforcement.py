@@ -12,7 +12,6 @@ from typing import Any
 
 from consent_engine.consent import Consent
 from consent_engine.enforcement import Enforcement, Status
-from consent_engine.enforcement import enforcement as enforced
 from consent_engine.reasons import Reason
 from consent_engine.words import REASONS, STATUSES
 from fhir_server.audit.event import Happening
@@ -25,6 +24,7 @@ from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.telling import part, reference, value
+from fhir_server.redaction.enforced import enforced
 from fhir_server.store.instants import moment
 from fhir_server.store.resources import Document, Ungated
 

@@ -6,6 +6,9 @@ import secrets
 
 import pytest
 
+from consent_engine.enforcement import Status
+from fhir_server.redaction.enforced import enforced
+from tests.consent_engine.build import T0, consent, obligation, permit, read
 from tests.live import Live
 from tests.redaction.world import obliged, observation, patient
 
@@ -32,3 +35,9 @@ def test_a_record_of_which_an_unknown_element_is_to_be_withheld_is_hidden(
         assert effect == ("permit" if status == 200 else "deny")
     with server.client("practitioner", "Practitioner/dr2") as other:
         assert other.get(f"Patient/{id}").status_code == 200
+
+
+def test_who_keeps_such_a_consent_is_told() -> None:
+    oblige = {"extension": [obligation("REDACT", "Patient.phone")]}
+    for provision, status in ((permit(**oblige), Status.UNSUPPORTED), (permit(), Status.ENFORCED)):
+        assert enforced(read(consent(provision)), T0).status is status
