@@ -71,9 +71,12 @@ async def _of_patients(use: Services, gate: RequestGate, type: str, patients: Se
     """Return the filter of the records of a type that are these patients', as far as it is shown whose they are."""
     theirs: Document = {"pr": {"$in": list(patients)}}
     parameters = use.registry.compartment("Patient").get(type, ())
-    if type == "Patient" or not parameters or not await due_overall(use, gate, type):
+    if not parameters or not await due_overall(use, gate, type):
         return theirs
-    return {"$and": [theirs, await _belonging(use, gate, type, parameters, [f"Patient/{each}" for each in patients])]}
+    shown = await _belonging(use, gate, type, parameters, [f"Patient/{each}" for each in patients])
+    # A Patient is one's own record whatever is shown of it; others are by their links.
+    alike = [shown, {"_id": {"$in": list(patients)}}] if type == "Patient" else [shown]
+    return {"$and": [theirs, {"$or": alike}]}
 
 
 async def _belonging(

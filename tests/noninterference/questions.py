@@ -25,9 +25,11 @@ SEARCHING = [
 ]
 SCOPES = {
     "user": ["user/*.cruds"] * 6
-    + SEARCHING
+    + SEARCHING * 2
     + ["user/*.rs", "user/Observation.rs user/Patient.r", "patient/*.cruds", "user/*.s"],
-    "patient": ["patient/*.cruds"] * 3 + ["patient/Observation.rs patient/Patient.rs", "user/*.rs"],
+    "patient": ["patient/*.cruds"] * 3
+    + ["patient/*.rs?code=c1 patient/Patient.rs", "user/Encounter.rs?class=A patient/Composition.rs?type=c1,c2"]
+    + ["patient/Observation.rs patient/Patient.rs", "user/*.rs"],
     "system": ["system/*.cruds"] * 3 + ["user/*.rs", "patient/*.rs system/Observation.rs"],
 }
 PURPOSES = ["TREAT"] * 5 + ["HRESCH", "ETREAT", "BTG", "PUBHLTH", "COC"]

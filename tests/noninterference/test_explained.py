@@ -44,7 +44,7 @@ def may_ask_whether(oracle: Oracle, last: Version) -> bool:
     return user.role == "patient" and oracle.records.record(last).persons == {own}
 
 
-@settings(random_examples, max_examples=max(15, random_examples.max_examples // 3))
+@settings(random_examples, max_examples=max(12, random_examples.max_examples // 5))
 @given(st.data())
 def test_who_may_not_ask_is_answered_as_about_nothing(servers: Pair, data: st.DataObject) -> None:
     world = data.draw(worlds(servers.fresh()), label="world")

@@ -6,6 +6,8 @@ the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +40,9 @@ def test_what_one_server_of_a_process_permits_no_other_hands_out(servers: Pair) 
             assert (id.encode() in gated.body, id.encode() in reference.body) == (False, True)
 
 
-def compare(servers: Pair, data: st.DataObject) -> None:
-    """Ask both servers about a random world whatever a random user can ask."""
-    world = data.draw(worlds(servers.fresh()), label="world")
+def compare(servers: Pair, data: st.DataObject, made: Callable[[str], st.SearchStrategy[World]] = worlds) -> None:
+    """Ask both servers about a random world whatever a random user can ask. made: of a prefix of ids, such worlds."""
+    world = data.draw(made(servers.fresh()), label="world")
     servers.store_a.write(world)
     user = data.draw(users(world), label="user")
     questions = Questions(world, wide=user.reason is None)

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from fhir_server.store import candidates, permitted
 from tests.noninterference.conftest import random_examples
+from tests.noninterference.disputes import disputed
 from tests.noninterference.pair import Pair, pair
 from tests.noninterference.test_noninterference import compare
 from tests.noninterference.test_operations import compare_operations
+from tests.noninterference.world import worlds
 
-some_examples = settings(random_examples, max_examples=max(12, random_examples.max_examples // 4))
+some_examples = settings(random_examples, max_examples=max(10, random_examples.max_examples // 6))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @some_examples
 @given(st.data())
 def test_where_the_newest_statement_wins(servers: Pair, data: st.DataObject) -> None:
-    compare(servers, data)
+    compare(servers, data, data.draw(st.sampled_from([worlds, disputed, disputed])))
 
 
 @pytest.mark.usefixtures("few")
