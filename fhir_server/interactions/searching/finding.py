@@ -85,11 +85,14 @@ async def _count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int,
         return len(rows), frozenset(row["org"] for row in rows)
     filter = filter_of(use, wanted)
     limit = use.settings.most_counted
-    total = await use.resources.count(wanted.type, filter, gate, limit=limit + 1)
+    await gate.overall()
+    if gate.beyond_own:
+        counts = await use.resources.count_by_custodian(wanted.type, filter, gate, limit=limit + 1)
+        total, concerned = sum(counts.values()), frozenset(counts)
+    else:  # without Consents and emergencies there is nothing but what is the requester's institution's own
+        total, concerned = await use.resources.count(wanted.type, filter, gate, limit=limit + 1), frozenset[str]()
     count_affordable(total, limit)
-    # Without Consents and emergencies there is nothing but what is the requester's institution's own.
-    others = total > 0 and gate.beyond_own
-    return total, await use.resources.custodians(wanted.type, filter, gate) if others else frozenset()
+    return total, concerned
 
 
 async def _rows(
