@@ -58,7 +58,8 @@ class Gatekeeper:
 
 
 @lru_cache(KNOWN_REQUESTERS)
-def _request(requester: Requester, memberships: frozenset[str], action: str) -> AccessRequest:
+def access_request(requester: Requester, memberships: frozenset[str], action: str = "access") -> AccessRequest:
+    """Return a requester's request as Consents look at it. memberships: beyond what the token says."""
     return AccessRequest(
         actors=requester.actors | memberships,
         purpose=requester.purpose,
@@ -204,7 +205,7 @@ class RequestGate:
     @property
     def _asked(self) -> AccessRequest:
         """What the Consents are asked; only to be had after the epochs were read."""
-        return _request(self._requester, self._basis.memberships, self._action)
+        return access_request(self._requester, self._basis.memberships, self._action)
 
     def _due(self, groups: tuple[Group, ...]) -> Callable[[str], Due]:
         """Return the function from a resource type to the obligations that bind the requester."""

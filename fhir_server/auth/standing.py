@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -144,7 +144,7 @@ class Standings:
         known = self._heard.get(key)
         if known and known.holds(consents, now):
             return known
-        rules = tuple(self._compiled(each, request, now) for each in consents)
+        rules = self.compiled(consents, request, now)
         digest = Digest(rules, self._mode)
         said = (digest.permit, digest.forbid, tuple(obligations(rules).items()))
         until = min((each.until for each in rules if each.until), default=None)
@@ -153,11 +153,15 @@ class Standings:
         found = self._heard[key] = _Heard(consents, now, until, digest, said)
         return found
 
-    def _compiled(self, consent: Consent, request: AccessRequest, now: datetime) -> Compiled:
-        plain = rules_for(consent, request, now)
-        return replace(plain, rules=tuple(replace(rule, when=bound(rule.when, self.keyed)) for rule in plain.rules))
+    def compiled(self, consents: Iterable[Consent], request: AccessRequest, at: datetime) -> tuple[Compiled, ...]:
+        """Return what each Consent says to a request at an instant, over records as the store has them."""
+        plain = (rules_for(each, request, at) for each in consents)
+        return tuple(
+            replace(each, rules=tuple(replace(rule, when=bound(rule.when, self._keyed)) for rule in each.rules))
+            for each in plain
+        )
 
-    def keyed(self, attribute: Attribute, value: Hashable) -> Hashable:
+    def _keyed(self, attribute: Attribute, value: Hashable) -> Hashable:
         """Return the value of an attribute as the store has it."""
         if attribute is Attribute.LABEL:
             return self._labels(str(value))

@@ -15,12 +15,12 @@ from consent_engine.consent import Consent
 from consent_engine.decision import Decision, decide, joint
 from consent_engine.explanation import Statement, explain
 from consent_engine.obligations import Obligation
-from consent_engine.predicate import Record, bound, holds
-from consent_engine.rules import AccessRequest, Compiled, Rule, combined, obligations, rules_for
+from consent_engine.predicate import Record, holds
+from consent_engine.rules import AccessRequest, Compiled, combined, obligations
 from consent_engine.vocabulary import Mode
-from fhir_server.auth.gate import Gatekeeper
+from fhir_server.auth.gate import Gatekeeper, access_request
 from fhir_server.auth.policy import DIRECTORY, Group, Policy, due, permission, reports
-from fhir_server.auth.requester import Requester, Role
+from fhir_server.auth.requester import Requester
 from fhir_server.redaction.asking import hiding, unenforceable
 from fhir_server.store.permitted import persons_of, record_of
 
@@ -43,12 +43,7 @@ class Asker:
     @property
     def request(self) -> AccessRequest:
         """The request as Consents look at it."""
-        requester = self.requester
-        return AccessRequest(
-            actors=requester.actors | self.memberships,
-            purpose=requester.purpose,
-            delegate=requester.role is Role.RELATED_PERSON,
-        )
+        return access_request(self.requester, self.memberships)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def judged(
 ) -> Judgement:
     """Return whether a stored version may be seen. consents: of the persons whose record it is, as they were."""
     persons, keeper, mode = persons_of(document), rules.keeper, rules.mode
-    compiled = {person: _compiled(keeper, consents.get(person, ()), asker.request, at) for person in persons}
+    compiled = {person: keeper.standings.compiled(consents.get(person, ()), asker.request, at) for person in persons}
     groups = [
         Group(frozenset({person}), *combined(said, mode), tuple(obligations(said).items()))
         for person, said in compiled.items()
@@ -128,14 +123,3 @@ def _obliged(compiled: Sequence[Compiled], type: str, record: Record) -> tuple[O
     binding = [each for each, when in obligations(compiled).items() if holds(when, record)]
     own = [each for each in binding if each.element.partition(".")[0] == type]
     return tuple(sorted(own, key=lambda each: (each.element, each.action)))
-
-
-def _compiled(
-    keeper: Gatekeeper, consents: Sequence[Consent], request: AccessRequest, at: datetime
-) -> tuple[Compiled, ...]:
-    plain = (rules_for(each, request, at) for each in consents)
-    return tuple(replace(each, rules=tuple(_keyed(keeper, rule) for rule in each.rules)) for each in plain)
-
-
-def _keyed(keeper: Gatekeeper, rule: Rule) -> Rule:
-    return replace(rule, when=bound(rule.when, keeper.standings.keyed))
