@@ -6,10 +6,10 @@ database query for many, so every class says in one line when it holds.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Values: TypeAlias = frozenset[Hashable]
 NO_VALUES: Values = frozenset()
@@ -90,9 +90,14 @@ class During:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Holds if all parts hold. Built by all_of."""
+    """Holds if all parts hold. Built by all_of. nested: the parts that have parts themselves."""
 
     parts: frozenset[Predicate]
+    nested: tuple[AllOf | Either, ...] = field(init=False, repr=False, compare=False)
+    negation: Either | None = field(init=False, repr=False, compare=False, default=None)  # once it was asked for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nested", _nested(self.parts))
 
     def holds(self, record: Record) -> bool:
         for part in self.parts:  # noqa: SIM110 - a generator costs more than the test on this hot path
@@ -100,18 +105,31 @@ class AllOf:
                 return False
         return True
 
+    def negated(self, negate: Callable[[Predicate], Predicate]) -> Either:
+        """Return the negation: of each negation of a part, one. It is kept."""
+        return _opposed(self, Either(frozenset(map(negate, self.parts))))
+
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """Holds if at least one part holds. Built by either."""
+    """Holds if at least one part holds. Built by either. nested: the parts that have parts themselves."""
 
     parts: frozenset[Predicate]
+    nested: tuple[AllOf | Either, ...] = field(init=False, repr=False, compare=False)
+    negation: AllOf | None = field(init=False, repr=False, compare=False, default=None)  # once it was asked for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nested", _nested(self.parts))
 
     def holds(self, record: Record) -> bool:
         for part in self.parts:  # noqa: SIM110 - see AllOf
             if part.holds(record):
                 return True
         return False
+
+    def negated(self, negate: Callable[[Predicate], Predicate]) -> AllOf:
+        """Return the negation: all negations of the parts. It is kept."""
+        return _opposed(self, AllOf(frozenset(map(negate, self.parts))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +172,21 @@ class PerPerson:
 
 
 Predicate: TypeAlias = Constant | AnyOf | OnlyOf | During | AllOf | Either | Not | PerPerson
+
+WHOLES = (AllOf, Either)  # what has parts
+Opposite = TypeVar("Opposite", AllOf, Either)
+
+
+def _nested(parts: frozenset[Predicate]) -> tuple[AllOf | Either, ...]:
+    return tuple([part for part in parts if isinstance(part, WHOLES)])
+
+
+def _opposed(one: AllOf | Either, other: Opposite) -> Opposite:
+    """The other one, now that each of the two knows that it is the negation of the other."""
+    object.__setattr__(one, "negation", other)
+    object.__setattr__(other, "negation", one)
+    return other
+
 
 EVERYTHING = Constant(True)
 NOTHING = Constant(False)

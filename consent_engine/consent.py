@@ -6,7 +6,7 @@ it is compiled for a request, in rules.py.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from types import MappingProxyType
 from typing import Any
 
@@ -63,19 +63,9 @@ class Consent:
     signed: Span | None = None
 
     @property
-    def dated(self) -> datetime | None:
-        """The instant from which its dateTime counts; None if it has none that can be read."""
-        return self.signed.start if self.signed else None
-
-    @property
     def doubts(self) -> tuple[tuple[str, Doubt], ...]:
         """What the engine could not understand, with the path of its provision; what it touches permits nothing."""
         return tuple((provision.path, doubt) for provision in self.provisions() for doubt in _doubts(provision))
-
-    @property
-    def unreadable(self) -> tuple[str, ...]:
-        """The doubts as texts: "path: element: reason"."""
-        return tuple(f"{path}: {doubt}" for path, doubt in self.doubts)
 
     def provisions(self) -> Iterator[Provision]:
         """Yield all provisions, parents before their children."""

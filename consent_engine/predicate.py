@@ -46,7 +46,6 @@ __all__ = [
     "holds",
     "negate",
     "per_person",
-    "specialised",
     "weakened",
 ]
 
@@ -76,28 +75,6 @@ def bound(predicate: Predicate, key: Key) -> Predicate:
                 tuple((persons, bound(part, key)) for persons, part in groups),
                 bound(otherwise, key),
                 bound(nobody, key),
-            )
-    return predicate
-
-
-def specialised(predicate: Predicate, attribute: Attribute, values: Values) -> Predicate:
-    """Return what is left of the predicate for records whose values of the attribute are exactly these."""
-    match predicate:
-        case AnyOf(asked, wanted) if asked == attribute:
-            return NOTHING if wanted.isdisjoint(values) else EVERYTHING
-        case OnlyOf(asked, allowed) if asked == attribute:
-            return EVERYTHING if allowed.issuperset(values) else NOTHING
-        case AllOf(parts):
-            return all_of(*(specialised(part, attribute, values) for part in parts))
-        case Either(parts):
-            return either(*(specialised(part, attribute, values) for part in parts))
-        case Not(part):
-            return negate(specialised(part, attribute, values))
-        case PerPerson(groups, otherwise, nobody):
-            return per_person(
-                [(persons, specialised(part, attribute, values)) for persons, part in groups],
-                specialised(otherwise, attribute, values),
-                specialised(nobody, attribute, values),
             )
     return predicate
 

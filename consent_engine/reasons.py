@@ -59,14 +59,7 @@ class Reason(StrEnum):
 
 
 class Doubt(NamedTuple):
-    """What of a provision is in doubt, and why.
-
-    >>> str(Doubt("purpose", Reason.CODING)), str(Doubt("expression", Reason.UNKNOWN_ELEMENT))
-    ('purpose: a coding needs a system and a code', 'expression')
-    """
+    """What of a provision is in doubt, and why."""
 
     element: str
     reason: Reason
-
-    def __str__(self) -> str:
-        return self.element if self.reason is Reason.UNKNOWN_ELEMENT else f"{self.element}: {self.reason}"

@@ -4,22 +4,25 @@ What the request and the instant settle (actor, purpose, action, period) is sett
 (class, code, labels, data, dates) stays in the predicates.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from consent_engine.consent import Consent
 from consent_engine.dates import FIRST_INSTANT, LAST_INSTANT, Span
 from consent_engine.matching import AccessRequest, asks, bears_on, doubtful
 from consent_engine.obligations import Obligation
+from consent_engine.ordered import Ruling, first_decides
 from consent_engine.predicate import EVERYTHING, NOTHING, Attribute, Predicate, all_of, any_of, either, negate
 from consent_engine.provision import Provision
 from consent_engine.proxies import Mandate
 from consent_engine.reasons import Reason
 from consent_engine.vocabulary import Effect, Mode, purposes_covering
 
-__all__ = ["AccessRequest", "Compiled", "Rule", "combined", "forbids", "obligations", "permits", "rules_for"]
+__all__ = ["AccessRequest", "Compiled", "Rule", "combined", "obligations", "rules_for", "ruling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,40 +86,31 @@ def rules_for(consent: Consent, request: AccessRequest, at: datetime) -> Compile
     if consent.flaw or consent.root is None:
         return replace(compiled, flaw=consent.flaw)
     asked = _Asked(request, at, consent.authority, may_permit=mandate is Mandate.VALID)
-    rules = tuple(rule for rule in _rules((consent.root,), asked) if rule.when != NOTHING)
+    rules = tuple(rule for rule in _rules(consent.root, _NOTHING_ABOVE, asked) if rule.when != NOTHING)
     return replace(compiled, rules=rules)
 
 
-def permits(compiled: Compiled) -> Predicate:
-    """Return which records the Consent permits: the deepest rule that holds decides, at equal depth deny (D4)."""
-    permitted: Predicate = NOTHING
-    for depth in range(_deepest(compiled) + 1):
-        permitted = all_of(either(permitted, _when(compiled, depth, Effect.PERMIT)), _unless(compiled, depth))
-    return NOTHING if compiled.flaw else permitted
+def ruling(compiled: Compiled) -> Ruling:
+    """Return which records the Consent permits and forbids: the deepest rule that holds decides, at equal depth deny (D4).
+
+    One that is unusable forbids all.
+    """
+    if compiled.flaw:
+        return Ruling(NOTHING, EVERYTHING)
+    rules = sorted(compiled.rules, key=lambda each: (-each.depth, each.effect is Effect.PERMIT))
+    return first_decides((each.effect, each.when) for each in rules)
 
 
-def forbids(compiled: Compiled) -> Predicate:
-    """Return which records the Consent forbids; all of them if it is unusable."""
-    forbidden: Predicate = NOTHING
-    for depth in range(_deepest(compiled) + 1):
-        permitted = _when(compiled, depth, Effect.PERMIT)
-        forbidden = either(all_of(forbidden, negate(permitted)), _when(compiled, depth, Effect.DENY))
-    return EVERYTHING if compiled.flaw else forbidden
-
-
-Said: TypeAlias = tuple[Predicate, Predicate]
-
-
-def combined(compiled: Iterable[Compiled], mode: Mode = Mode.DENY_OVERRIDES) -> Said:
+def combined(compiled: Iterable[Compiled], mode: Mode = Mode.DENY_OVERRIDES) -> Ruling:
     """Return which records all Consents of one person permit, and which they forbid (D5).
 
     The first never holds where the second does. Where neither holds, nothing was said.
     decision.decide says the same of one record, with its grounds.
     """
     taking_part = [each for each in compiled if not each.ignored]
-    unusable = either(*(forbids(each) for each in taking_part if each.flaw))
-    permitted, forbidden = _JOINED[mode]([each for each in taking_part if not each.flaw])
-    return all_of(permitted, negate(unusable)), either(forbidden, unusable)
+    if any(each.flaw for each in taking_part):
+        return Ruling(NOTHING, EVERYTHING)
+    return _JOINED[mode](taking_part)
 
 
 def obligations(compiled: Iterable[Compiled]) -> Mapping[Obligation, Predicate]:
@@ -131,37 +125,24 @@ def obligations(compiled: Iterable[Compiled]) -> Mapping[Obligation, Predicate]:
     return {obligation: either(*found) for obligation, found in due.items()}
 
 
-def _deny_overrides(usable: list[Compiled]) -> Said:
-    forbidden = either(*map(forbids, usable))
-    return all_of(either(*map(permits, usable)), negate(forbidden)), forbidden
+def _deny_overrides(usable: list[Compiled]) -> Ruling:
+    permits, denials = zip(*(ruling(each) for each in usable), strict=True) if usable else ((), ())
+    forbidden = either(*denials)
+    return Ruling(all_of(either(*permits), negate(forbidden)), forbidden)
 
 
-def _newest_wins(usable: list[Compiled]) -> Said:
+def _newest_wins(usable: list[Compiled]) -> Ruling:
     """Every statement holds where no newer one says the opposite, nor, of a permit, one of the same instant."""
-    statements = [(each.counts_from(effect), effect, says(each)) for each in usable for effect, says in _SAYS]
-    said: dict[Effect, list[Predicate]] = {Effect.PERMIT: [], Effect.DENY: []}
-    newer: dict[Effect, Predicate] = {Effect.PERMIT: NOTHING, Effect.DENY: NOTHING}
-    for _, effect, when in sorted(statements, key=lambda each: (each[0], each[1] is Effect.DENY), reverse=True):
-        if when != NOTHING:
-            said[effect].append(all_of(when, negate(newer[effect.opposite])))
-            newer[effect] = either(newer[effect], when)
-    return either(*said[Effect.PERMIT]), either(*said[Effect.DENY])
+    statements = [
+        (each.counts_from(effect), effect, when)
+        for each in usable
+        for effect, when in zip((Effect.PERMIT, Effect.DENY), ruling(each), strict=True)
+    ]
+    statements.sort(key=lambda each: (each[0], each[1] is Effect.DENY), reverse=True)
+    return first_decides((effect, when) for _, effect, when in statements)
 
 
-_SAYS = ((Effect.PERMIT, permits), (Effect.DENY, forbids))
 _JOINED = {Mode.DENY_OVERRIDES: _deny_overrides, Mode.NEWEST_WINS: _newest_wins}
-
-
-def _deepest(compiled: Compiled) -> int:
-    return max((rule.depth for rule in compiled.rules), default=-1)
-
-
-def _when(compiled: Compiled, depth: int, effect: Effect) -> Predicate:
-    return either(*(rule.when for rule in compiled.rules if rule.depth == depth and rule.effect is effect))
-
-
-def _unless(compiled: Compiled, depth: int) -> Predicate:
-    return negate(_when(compiled, depth, Effect.DENY))
 
 
 class _Asked(NamedTuple):
@@ -173,24 +154,42 @@ class _Asked(NamedTuple):
     may_permit: bool
 
 
-def _rules(path: tuple[Provision, ...], asked: _Asked) -> Iterator[Rule]:
-    """Yield the rules of the last provision of the path and of what is nested in it."""
-    provision = path[-1]
+class _Above(NamedTuple):
+    """What the provisions above one ask of a record: if the rule that they are part of permits, and if it denies.
+
+    surely: none of them is in doubt.
+    """
+
+    permit: Predicate
+    deny: Predicate
+    surely: bool
+
+    def and_of(self, provision: Provision, request: AccessRequest) -> _Above:
+        """Return what they and the provision ask."""
+        permit = all_of(self.permit, asks(provision, Effect.PERMIT, request))
+        one = provision.effect is not None and self.permit is self.deny  # what it asks, it asks in its own direction
+        deny = permit if one else all_of(self.deny, asks(provision, Effect.DENY, request))
+        return _Above(permit, deny, self.surely and not doubtful(provision, request))
+
+
+_NOTHING_ABOVE = _Above(EVERYTHING, EVERYTHING, surely=True)
+
+
+def _rules(provision: Provision, above: _Above, asked: _Asked) -> Iterator[Rule]:
+    """Yield the rules of the provision and of what is nested in it."""
     if not bears_on(provision, asked.request, asked.at):
         return
+    here = above.and_of(provision, asked.request)
     if provision.effect is Effect.DENY:
-        yield _rule(path, provision.effect, asked.request)
-    elif provision.effect and asked.may_permit and not any(doubtful(each, asked.request) for each in path):
-        rule = _rule(path, provision.effect, asked.request)
+        yield _rule(provision, provision.effect, here.deny)
+    elif provision.effect and asked.may_permit and here.surely:
         own = EVERYTHING if asked.authority is None else any_of(Attribute.CUSTODIAN, {asked.authority})
-        yield replace(rule, when=all_of(rule.when, own))
+        yield _rule(provision, provision.effect, all_of(here.permit, own))
     for nested in provision.nested:
-        yield from _rules((*path, nested), asked)
+        yield from _rules(nested, here, asked)
 
 
-def _rule(path: tuple[Provision, ...], effect: Effect, request: AccessRequest) -> Rule:
-    provision = path[-1]
-    when = all_of(*(asks(each, effect, request) for each in path))
+def _rule(provision: Provision, effect: Effect, when: Predicate) -> Rule:
     return Rule(provision.path, provision.depth, effect, when, provision.obligations)
 
 

@@ -238,6 +238,8 @@ def _stated(
     known = frozenset(person for group in groups for person in group.persons)
     found: list[tuple[frozenset[Hashable], Predicate]] = [(own, EVERYTHING), (opened - known - own, EVERYTHING)]
     for persons, permit, forbid, _ in groups:
-        found.append((persons - own - opened, all_of(negate(forbid), either(treated, permit))))
+        # What is permitted is not forbidden: where nothing but a permit opens, that alone is asked.
+        seen = permit if treated == NOTHING else all_of(negate(forbid), either(treated, permit))
+        found.append((persons - own - opened, seen))
         found.append((persons & opened - own, negate(forbid)))
     return tuple((persons, part) for persons, part in found if persons)

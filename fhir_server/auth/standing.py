@@ -22,7 +22,7 @@ Said = tuple[Predicate, Predicate, Due]  # permitted, forbidden, obliged to
 KNOWN = 50_000
 KNOWN_REQUESTS = 1_000
 
-# Under which plain index term a consent's value is filed in `c` (store/shadow.py).
+# Under which plain index term a consent's value is filed in `c` (store/terms.py).
 FILED = {
     Attribute.CODE: ":code|",
     Attribute.PROFILE: ":profile|",

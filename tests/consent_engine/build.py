@@ -8,6 +8,7 @@ from consent_engine.consent import NO_FACTS, Consent, read_consent
 from consent_engine.dates import microseconds, span
 from consent_engine.groups import Facts
 from consent_engine.predicate import Attribute, Record
+from consent_engine.reasons import Reason
 from consent_engine.rules import AccessRequest, Compiled, rules_for
 from consent_engine.vocabulary import canonical_label
 
@@ -73,6 +74,17 @@ def deny(**elements: Any) -> Json:
 
 def read(json: Json, *, id: str = "c", authority: str | None = None, facts: Facts = NO_FACTS) -> Consent:
     return read_consent(json, id=id, version="1", zone=UTC, authority=authority, facts=facts)
+
+
+def unreadable(said: Consent) -> tuple[str, ...]:
+    """Return what the engine could not understand of a Consent, as "path: element: reason".
+
+    Of an element that it does not know, there is no reason.
+    """
+    return tuple(
+        f"{path}: {element}" + ("" if reason is Reason.UNKNOWN_ELEMENT else f": {reason}")
+        for path, (element, reason) in said.doubts
+    )
 
 
 def ask(*actors: str, purpose: str = "TREAT", action: str = "access", delegate: bool = False) -> AccessRequest:

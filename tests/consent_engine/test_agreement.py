@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from consent_engine.consent import ANYONE, bearers, read_consent, rests_on
 from consent_engine.decision import Effect, Verdict, decide, evaluate
 from consent_engine.enforcement import Status, enforcement
-from consent_engine.predicate import Attribute, bound, holds, specialised
-from consent_engine.rules import combined, forbids, obligations, permits, rules_for
+from consent_engine.predicate import bound, holds
+from consent_engine.rules import combined, obligations, rules_for, ruling
 from consent_engine.vocabulary import Mode
 from tests.consent_engine import random_consents as some
 from tests.consent_engine.build import read
@@ -52,8 +52,8 @@ def test_the_joint_predicates_admit_exactly_what_is_decided(jsons, request, reco
     assert holds(forbidden, record) == (decision.because in (Verdict.FORBIDS, Verdict.UNREADABLE))
     for each in said:
         verdict = evaluate(each, record).verdict
-        assert holds(permits(each), record) == (verdict is Verdict.PERMITS)
-        assert holds(forbids(each), record) == (verdict in (Verdict.FORBIDS, Verdict.UNREADABLE))
+        assert holds(ruling(each).permits, record) == (verdict is Verdict.PERMITS)
+        assert holds(ruling(each).forbids, record) == (verdict in (Verdict.FORBIDS, Verdict.UNREADABLE))
 
 
 @sometimes
@@ -88,7 +88,7 @@ def test_nothing_changes_before_until(json, request, at, share, facts):
 
 @sometimes
 @given(st.lists(some.consents(), max_size=2), some.requests, some.records, some.instants)
-def test_keyed_and_specialised_predicates_admit_the_same_records(jsons, request, record, at):
+def test_keyed_predicates_admit_the_same_records(jsons, request, record, at):
     permitted, _ = combined([rules_for(read(json), request, at) for json in jsons])
     expected = holds(permitted, record)
     keyed = type(record)(
@@ -98,10 +98,6 @@ def test_keyed_and_specialised_predicates_admit_the_same_records(jsons, request,
         record.end,
     )
     assert holds(bound(permitted, lambda attribute, value: (attribute, value)), keyed) == expected
-    for attribute in Attribute:
-        assert (
-            holds(specialised(permitted, attribute, record.attributes.get(attribute, frozenset())), record) == expected
-        )
 
 
 ANY_KEY = [

@@ -6,8 +6,8 @@ import pytest
 
 from consent_engine.consent import rests_on
 from consent_engine.predicate import holds
-from consent_engine.rules import forbids, permits
-from tests.consent_engine.build import ask, compiled, consent, deny, permit, read, record
+from consent_engine.rules import ruling
+from tests.consent_engine.build import ask, compiled, consent, deny, permit, read, record, unreadable
 
 E1 = "Encounter/E1"
 FACTS = {E1: {"subject": {"reference": "Patient/P1"}, "diagnosis": [{"condition": {"reference": "Condition/C2"}}]}}
@@ -30,8 +30,8 @@ MEANINGS = [
 
 @pytest.mark.parametrize(("meaning", "expected"), MEANINGS)
 def test_which_records_a_meaning_reaches(meaning, expected):
-    permitted = permits(compiled(consent(permit(**data(meaning))), ask("x"), facts=FACTS))
-    forbidden = forbids(compiled(consent(deny(**data(meaning))), ask("x"), facts=FACTS))
+    permitted = ruling(compiled(consent(permit(**data(meaning))), ask("x"), facts=FACTS)).permits
+    forbidden = ruling(compiled(consent(deny(**data(meaning))), ask("x"), facts=FACTS)).forbids
     records = [NAMED, REFERS, REFERRED, OTHER]
     assert [holds(permitted, each) for each in records] == expected
     assert [holds(forbidden, each) for each in records] == expected
@@ -39,11 +39,11 @@ def test_which_records_a_meaning_reaches(meaning, expected):
 
 def test_what_is_related_to_a_record_that_is_not_there_is_in_doubt():
     json = consent(permit(**data("related"), provision=[deny(**data("instance", "Observation/O1"))]))
-    assert read(json).unreadable == ("provision: data: the record that others are related to is not known",)
+    assert unreadable(read(json)) == ("provision: data: the record that others are related to is not known",)
     said = compiled(json, ask("x"))
-    assert not any(holds(permits(said), each) for each in (NAMED, REFERS, REFERRED, OTHER))
-    assert holds(forbids(said), OTHER)
-    assert holds(forbids(compiled(consent(deny(**data("related"))), ask("x"))), OTHER)
+    assert not any(holds(ruling(said).permits, each) for each in (NAMED, REFERS, REFERRED, OTHER))
+    assert holds(ruling(said).forbids, OTHER)
+    assert holds(ruling(compiled(consent(deny(**data("related"))), ask("x"))).forbids, OTHER)
 
 
 def test_a_reading_rests_on_the_records_to_which_others_are_related():

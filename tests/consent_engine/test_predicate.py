@@ -27,7 +27,6 @@ from consent_engine.predicate import (
     holds,
     negate,
     per_person,
-    specialised,
     weakened,
 )
 
@@ -142,27 +141,6 @@ def test_binding_replaces_values_and_keeps_the_shape():
     )
 
 
-SPECIAL = [
-    (all_of(A, D), {"d"}, A),
-    (all_of(A, D), {"e"}, NOTHING),
-    (either(A, negate(D)), {"e"}, EVERYTHING),
-    (OnlyOf(TYPE, frozenset({"d"})), {"d"}, EVERYTHING),
-    (OnlyOf(TYPE, frozenset({"d"})), {"d", "e"}, NOTHING),
-    (PerPerson(((frozenset({1}), all_of(A, D)),), NOTHING, NOTHING), {"e"}, NOTHING),
-    (
-        PerPerson(((frozenset({1}), all_of(A, D)),), NOTHING, D),
-        {"d"},
-        PerPerson(((frozenset({1}), A),), NOTHING, EVERYTHING),
-    ),
-    (C, {"d"}, C),
-]
-
-
-@pytest.mark.parametrize(("predicate", "values", "expected"), SPECIAL)
-def test_what_is_left_when_the_type_is_known(predicate, values, expected):
-    assert specialised(predicate, TYPE, frozenset(values)) == expected
-
-
 values = st.frozensets(st.sampled_from("abc"), max_size=2)
 attributes = st.sampled_from([LABEL, CODE])
 times = st.integers(0, 4)
@@ -212,8 +190,6 @@ def test_simplifying_changes_no_answer(term, some):
     built = build(term)
     for record in some:
         assert holds(built, record) == truth(term, record)
-        for attribute in (LABEL, CODE):
-            assert holds(specialised(built, attribute, record.attributes[attribute]), record) == holds(built, record)
 
 
 @settings(max_examples=300, deadline=None)

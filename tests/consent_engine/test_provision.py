@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from consent_engine.predicate import holds
-from consent_engine.rules import forbids, permits
+from consent_engine.rules import ruling
 from tests.consent_engine.build import (
     ACT_CODE,
     ACT_REASON,
@@ -38,8 +38,8 @@ PLAIN = record("Observation/1", codes=[GLUCOSE], profiles=[PROFILE], authors=["P
 
 def matches(elements: dict[str, Any], request: Any = DR1, of: Any = PLAIN) -> tuple[bool, bool]:
     """Whether the elements match in a root permit, and in a root denial."""
-    permitted = permits(compiled(consent(permit(**elements)), request))
-    forbidden = forbids(compiled(consent(deny(**elements)), request))
+    permitted = ruling(compiled(consent(permit(**elements)), request)).permits
+    forbidden = ruling(compiled(consent(deny(**elements)), request)).forbids
     return holds(permitted, of), holds(forbidden, of)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from consent_engine.consent import read_consent
 from consent_engine.predicate import EVERYTHING, NOTHING, AnyOf, Attribute, all_of, holds, negate
-from consent_engine.rules import combined, forbids, permits, rules_for
+from consent_engine.rules import combined, rules_for, ruling
 from tests.consent_engine.build import (
     ACT_CODE,
     PARTICIPATION,
@@ -71,7 +71,7 @@ DEPTHS = [
 @pytest.mark.parametrize(("provision", "expected"), [row[1:] for row in DEPTHS], ids=[row[0] for row in DEPTHS])
 def test_d4_the_deepest_match_decides(provision, expected):
     said = compiled(consent(provision), DR1)
-    assert (permits(said), forbids(said)) == expected
+    assert (ruling(said).permits, ruling(said).forbids) == expected
     assert combined([said]) == expected
 
 
@@ -79,7 +79,7 @@ def test_a_parent_is_read_in_its_own_direction():
     """A permit up to R holds for a record labelled N, so the denial within it does too."""
     restricted = [coding("http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "R")]
     said = compiled(consent(permit(securityLabel=restricted, provision=[deny(**OBSERVATIONS)])), DR1)
-    assert holds(forbids(said), record("Observation/1"))
+    assert holds(ruling(said).forbids, record("Observation/1"))
 
 
 def test_rules_name_the_provisions_they_come_from():
@@ -97,10 +97,10 @@ def test_d5_a_denial_of_one_consent_overrides_the_permit_of_another():
 def test_on_the_say_so_of_an_institution_only_its_own_records_are_permitted():
     own = AnyOf(Attribute.CUSTODIAN, frozenset({"Org1"}))
     nested = consent(deny(provision=[permit(**OBSERVATIONS)]))
-    assert permits(compiled(consent(permit()), DR1, authority="Org1")) == own
-    assert permits(compiled(consent(policyRule=concept(ACT_CODE, "OPTIN")), DR1, authority="Org1")) == own
-    assert permits(compiled(nested, DR1, authority="Org1")) == all_of(own, OBSERVATION)
-    assert forbids(compiled(consent(deny()), DR1, authority="Org1")) == EVERYTHING
+    assert ruling(compiled(consent(permit()), DR1, authority="Org1")).permits == own
+    assert ruling(compiled(consent(policyRule=concept(ACT_CODE, "OPTIN")), DR1, authority="Org1")).permits == own
+    assert ruling(compiled(nested, DR1, authority="Org1")).permits == all_of(own, OBSERVATION)
+    assert ruling(compiled(consent(deny()), DR1, authority="Org1")).forbids == EVERYTHING
 
 
 def test_d7_until_is_the_next_instant_at_which_a_period_starts_or_ends():
