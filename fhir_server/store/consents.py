@@ -154,6 +154,14 @@ def _restless(found: KnownByPerson) -> frozenset[Hashable]:
     return frozenset(person for person, known in found.items() if any(isinstance(each, Kept) for each in known))
 
 
+class _OfPerson(NamedTuple):
+    """The active Consents of one person as found under an epoch. restless: they have to be read anew each time."""
+
+    epoch: int
+    known: tuple[Known, ...]
+    restless: bool
+
+
 def bucket(person: Hashable) -> int:
     """Return the epoch that changes when a Consent of this person does."""
     return int(person) % BUCKETS if isinstance(person, int) else 0
@@ -189,7 +197,7 @@ class Consents:
         self._opened = opened
         self._now: Coalesced[str, Epochs] = Coalesced(self._fetch_epochs)
         self._fetched: Coalesced[Hashable, tuple[Known, ...]] = Coalesced(self._fetch_persons)
-        self._by_person: dict[Hashable, tuple[int, tuple[Known, ...]]] = {}
+        self._by_person: dict[Hashable, _OfPerson] = {}
         self._by_actors: dict[frozenset[str], _Bearing] = {}
         self._read: dict[tuple[str, int], Known] = {}
 
@@ -204,22 +212,27 @@ class Consents:
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""
         found: dict[Hashable, tuple[Known, ...]] = {}
-        missing = []
+        missing, restless = [], set[Hashable]()
         for person in persons:
             known = self._by_person.get(person)
-            if known and known[0] == epochs.persons[bucket(person)]:
-                found[person] = known[1]
+            if known and known.epoch == epochs.persons[bucket(person)]:
+                found[person] = known.known
+                if known.restless:
+                    restless.add(person)
             else:
                 missing.append(person)
         if missing:
             fetched = await self._fetched.get_many(missing)
             if len(self._by_person) > KNOWN_PERSONS:
                 self._by_person.clear()
+            found |= {person: fetched.get(person, ()) for person in missing}
+            anew = _restless({person: found[person] for person in missing})
+            restless |= anew
             for person in missing:
-                found[person] = fetched.get(person, ())
                 # What was fetched after the epoch was read is at least as new as the epoch says.
-                self._by_person[person] = (epochs.persons[bucket(person)], found[person])
-        return await self._settled(found, _restless(found))
+                epoch = epochs.persons[bucket(person)]
+                self._by_person[person] = _OfPerson(epoch, found[person], person in anew)
+        return await self._settled(found, restless)
 
     async def bearing_on(self, actors: frozenset[str], epochs: Epochs) -> ByPerson:
         """Return, by person, the active Consents that may bear on one of the actors; the others say nothing to them.

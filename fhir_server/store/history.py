@@ -14,10 +14,12 @@ from weakref import WeakKeyDictionary
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from consent_engine.predicate import Attribute, Predicate, holds, weakened
+from consent_engine.predicate import Attribute, Predicate, weakened
 from fhir_server.store.collections import history_of
-from fhir_server.store.permitted import NO_DOCUMENT, Permitted, record_of, to_filter
-from fhir_server.store.resources import MOST_MILLISECONDS, WITHOUT_BODY, Document, Gate, Resources
+from fhir_server.store.judged import in_short, test_of
+from fhir_server.store.permitted import NO_DOCUMENT, Permitted, to_filter
+from fhir_server.store.queries import MOST_MILLISECONDS
+from fhir_server.store.resources import WITHOUT_BODY, Document, Gate, Resources
 
 # How many versions are looked at in one step when many of them turn out to be hidden by labels or superseded.
 LONGEST_STEP = 2_000
@@ -221,14 +223,11 @@ class _View:
     """
 
     def __init__(self, predicate: Predicate, type: str, *, strict: bool) -> None:
-        coarse = weakened(predicate, Attribute.LABEL) if strict else predicate
+        coarse = in_short(weakened(predicate, Attribute.LABEL) if strict else predicate, upwards=True)
         self.type = type
         self.exact = coarse == predicate
         self.filter = to_filter(coarse, type)
-        self._predicate = predicate
-
-    def admits(self, document: Document) -> bool:
-        return holds(self._predicate, record_of(self.type, document))
+        self.admits = test_of(predicate, type)
 
 
 def _behind(after: Place | None, type: str) -> Document:

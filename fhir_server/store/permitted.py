@@ -1,7 +1,7 @@
 """What a requester may see, as one predicate, and its MongoDB reading.
 
 There is no way to read the store without a Permitted. The same predicate is evaluated in Python on one stored
-document (`admits`) and translated to MongoDB for many (`to_filter`); a property test holds the two equal.
+document (`admits`; judged.py) and translated to MongoDB for many (`to_filter`); a property test holds them equal.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from consent_engine.predicate import (
     PerPerson,
     Predicate,
     Record,
-    holds,
 )
+from fhir_server.store.judged import CODES, Test, at_length, field, in_short, named, read, test_of
 
 Document = Mapping[str, Any]
 log = logging.getLogger(__name__)
 NO_DOCUMENT: dict[str, Any] = {"_id": {"$in": []}}
-MANY = 500  # persons in one filter: to name more takes as long as to ask
 
 
 Due = tuple[tuple[Obligation, Predicate], ...]
@@ -48,12 +47,11 @@ class Permitted:
     def __init__(self, on: Callable[[str], Predicate], due: Callable[[str], Due] = lambda type: ()) -> None:
         self.on = cache(on)
         self.obligations = cache(due)
-        self.names_many = cache(self._names_many)
-        self._filters: dict[str, dict[str, Any]] = {}
-
-    def _names_many(self, type: str) -> bool:
-        """Return whether what may be seen of a type is said of very many persons, each of whom a filter has to name."""
-        return sum(1 for _ in _persons(self.on(type))) > MANY
+        self.test: Callable[[str], Test] = cache(lambda type: test_of(self.on(type), type))
+        self.named: Callable[[str], int] = cache(lambda type: named(self.on(type)))
+        self.reads: Callable[[str], frozenset[str]] = cache(lambda type: read(self.on(type)))
+        self.at_length: Callable[[str], frozenset[Hashable]] = cache(lambda type: frozenset(at_length(self.on(type))))
+        self._filters: dict[tuple[str, bool], dict[str, Any]] = {}
 
     @classmethod
     def everything(cls, why: str) -> Permitted:
@@ -63,14 +61,19 @@ class Permitted:
 
     def admits(self, type: str, document: Document) -> bool:
         """Return whether one stored document may be seen."""
-        predicate = self.on(type)
-        return predicate == EVERYTHING or (predicate != NOTHING and holds(predicate, record_of(type, document)))
+        return self.test(type)(document)
 
-    def filter(self, type: str) -> dict[str, Any]:
-        """Return the MongoDB filter of the documents of a type that may be seen."""
-        if type not in self._filters:
-            self._filters[type] = to_filter(self.on(type), type)
-        return self._filters[type]
+    def filter(self, type: str, *, upwards: bool = True) -> dict[str, Any]:
+        """Return the MongoDB filter of the documents of a type that may be seen.
+
+        Of persons of whom very much is said (`at_length`) it finds all documents, so that what is found has to be judged
+        (`admits`); if not upwards, it finds none of these.
+        """
+        if (type, upwards) not in self._filters:
+            predicate = self.on(type)
+            short = in_short(predicate, upwards=upwards) if self.at_length(type) else predicate
+            self._filters[type, upwards] = to_filter(short, type)
+        return self._filters[type, upwards]
 
 
 class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
@@ -105,7 +108,7 @@ class _Attributes(Mapping[Attribute, frozenset[Hashable]]):
             case Attribute.LABEL:
                 return frozenset(document.get("lab", ()))
             case Attribute.CODE:
-                return frozenset(document.get("c", ()))
+                return frozenset(document.get(CODES, ()))
             case _:  # filed together with the codes, each kind under its own name
                 return self[Attribute.CODE]
 
@@ -121,19 +124,6 @@ def record_of(type: str, document: Document) -> Record:
     """Return a stored document as the consent engine looks at it."""
     time = document["w"]
     return Record(_Attributes(type, document), persons_of(document), time["lo"], time["hi"])
-
-
-def _persons(predicate: Predicate) -> Iterator[Hashable]:
-    """Yield the persons that a predicate names."""
-    match predicate:
-        case AllOf(parts) | Either(parts):
-            for part in parts:
-                yield from _persons(part)
-        case Not(part):
-            yield from _persons(part)
-        case PerPerson(groups, _, _):
-            for persons, _ in groups:
-                yield from persons
 
 
 def to_filter(predicate: Predicate, type: str) -> dict[str, Any]:
@@ -152,16 +142,12 @@ def to_filter(predicate: Predicate, type: str) -> dict[str, Any]:
         case AnyOf(attribute, values):
             return _any_of(attribute, values, type)
         case OnlyOf(attribute, values):
-            return {_field(attribute): {"$not": {"$elemMatch": {"$nin": list(values)}}}}
+            return {field(attribute): {"$not": {"$elemMatch": {"$nin": list(values)}}}}
         case During(start, end, wholly):
             return _during(-math.inf if start is None else start, math.inf if end is None else end, wholly=wholly)
         case PerPerson(groups, otherwise, nobody):
             return _per_person(groups, otherwise, nobody, type)
     raise TypeError(f"no MongoDB reading of {predicate!r}")
-
-
-def _field(attribute: Attribute) -> str:
-    return {Attribute.CUSTODIAN: "org", Attribute.LABEL: "lab"}.get(attribute, "c")
 
 
 def _any_of(attribute: Attribute, values: frozenset[Hashable], type: str) -> dict[str, Any]:
@@ -170,7 +156,7 @@ def _any_of(attribute: Attribute, values: frozenset[Hashable], type: str) -> dic
     if attribute is Attribute.ID:
         prefix = f"{type}/"
         return {"_id": {"$in": [str(value)[len(prefix) :] for value in values if str(value).startswith(prefix)]}}
-    return {_field(attribute): {"$in": list(values)}}
+    return {field(attribute): {"$in": list(values)}}
 
 
 def _during(start: float, end: float, *, wholly: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pymongo.errors import ExecutionTimeout
 
 from fhir_server.crypto.sealing import seal, unseal
 from fhir_server.errors import TooCostly
-from fhir_server.store.candidates import count_admitted, first_admitted
+from fhir_server.store import queries
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.keys import DataKeys, Unreadable
@@ -29,7 +29,6 @@ Sort = Sequence[tuple[str, int]]
 # What a read does not need.
 WITHOUT_RANGES = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
 WITHOUT_BODY = {**WITHOUT_RANGES, "body": 0, "h": 0}
-MOST_MILLISECONDS = 60_000
 SIZE_STANDS_SECONDS = 5.0
 
 
@@ -103,31 +102,40 @@ class Resources:
         return {each["id"]: each for each in found}
 
     async def find(
-        self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int, shown: Mapping[str, Any] | None = None
+        self,
+        type: str,
+        filter: Document,
+        gate: Gate,
+        *,
+        sort: Sort,
+        limit: int,
+        shown: Mapping[str, Any] | None = None,
+        few: bool = False,
     ) -> list[Document]:
-        """Return the first documents, in this order, that the filter finds and the gate admits. limit: 0 for all."""
-        permitted, collection, shown = await gate.overall(), self._collection(type), shown or WITHOUT_RANGES
-        with _in_time():
-            if limit and permitted.names_many(type):
-                first = await first_admitted(collection, filter, permitted, sort=sort, limit=limit, shown=shown)
-                if first is not None:
-                    return first
-            gated = _both(filter, permitted.filter(type))
-            return await collection.find(gated, shown, sort=sort, limit=limit, max_time_ms=MOST_MILLISECONDS).to_list()
+        """Return the first documents, in this order, that the filter finds and the gate admits.
 
-    async def count(self, type: str, filter: Document, gate: Gate, *, limit: int | None = None) -> int:
-        """Return how many documents the filter finds and the gate admits; no more than the limit are counted."""
-        permitted, collection = await gate.overall(), self._collection(type)
-        bounds: Document = {"maxTimeMS": MOST_MILLISECONDS}
-        # A count with a limit takes MongoDB up to twice as long; it is left out where there is nothing to be cut.
-        if limit is not None and await self.size(type) >= limit:
-            bounds["limit"] = limit
-        counted = None
+        limit: 0 for all. few: the filter finds records of a few persons, and of nobody else.
+        """
+        permitted, shown = await gate.overall(), shown or WITHOUT_RANGES
         with _in_time():
-            if permitted.names_many(type):
-                counted = await count_admitted(collection, filter, permitted)
-            if counted is None:
-                counted = await collection.count_documents(_both(filter, permitted.filter(type)), **bounds)
+            return await queries.find(
+                self._collection(type), filter, permitted, sort=sort, limit=limit, shown=shown, few=few
+            )
+
+    async def count(
+        self, type: str, filter: Document, gate: Gate, *, limit: int | None = None, few: bool = False
+    ) -> int:
+        """Return how many documents the filter finds and the gate admits; no more than the limit are counted.
+
+        few: as for `find`.
+        """
+        permitted = await gate.overall()
+        # A count with a limit takes MongoDB up to twice as long; it is left out where there is nothing to be cut.
+        cut = limit is not None and await self.size(type) >= limit
+        with _in_time():
+            counted = await queries.count(
+                self._collection(type), filter, permitted, limit=limit if cut else None, few=few
+            )
         return counted if limit is None else min(counted, limit)
 
     async def found_among(
@@ -135,10 +143,12 @@ class Resources:
     ) -> int:
         """Return how many the filter finds of the first documents, in this order, that `within` finds and the gate admits.
 
-        among: so many first documents. No more than the limit are counted, nor looked for.
+        among: so many first documents. No more than the limit are counted, nor looked for. It may be fewer: documents of
+        persons of whom very much is said do not count.
         """
+        permitted = await gate.overall()
         steps: list[Document] = [
-            {"$match": await self._gated(type, within, gate)},
+            {"$match": queries.both(within, permitted.filter(type, upwards=False))},
             {"$sort": dict(sort)},
             {"$limit": among},
             {"$match": filter},
@@ -146,28 +156,22 @@ class Resources:
             {"$count": "found"},
         ]
         with _in_time():
-            cursor = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
+            cursor = await self._database[type].aggregate(steps, maxTimeMS=queries.MOST_MILLISECONDS)
             return sum([each["found"] async for each in cursor])
 
-    async def distinct(self, type: str, field: str, filter: Document, gate: Gate, *, limit: int) -> list[Any]:
-        """Return the distinct values, at most as many as the limit, of a field of what the filter finds and the gate admits.
+    async def pointed_to(self, type: str, param: str, filter: Document, gate: Gate, *, limit: int) -> list[int]:
+        """Return the keyed terms, at most as many as the limit, of what those refer to by a parameter that the filter finds.
 
-        An array counts as its members. The values come in no order.
+        They come in no order. The gate admits those that refer; what they refer to is not looked at.
         """
-        steps: list[Document] = [
-            {"$match": await self._gated(type, filter, gate)},
-            {"$project": {"_id": 0, "value": f"${field}"}},
-            {"$unwind": "$value"},
-            {"$group": {"_id": "$value"}},
-            {"$limit": limit},
-        ]
+        permitted = await gate.overall()
         with _in_time():
-            found = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
-            return [each["_id"] async for each in found]
+            return await queries.pointed_to(self._collection(type), param, filter, permitted, limit=limit)
 
     async def explained(self, type: str, filter: Document, gate: Gate, *, sort: Sort, limit: int) -> Document:
         """Return how MongoDB finds the first documents, with what it examined. For operators alone: it speaks of all."""
-        find = {"find": type, "filter": await self._gated(type, filter, gate), "sort": dict(sort), "limit": limit}
+        gated = queries.both(filter, (await gate.overall()).filter(type))
+        find = {"find": type, "filter": gated, "sort": dict(sort), "limit": limit}
         found: Document = await self._database.command("explain", find, verbosity="executionStats")
         return found
 
@@ -186,16 +190,16 @@ class Resources:
         """Return the names of the collections that there are, those of resource types among them."""
         return frozenset(await self._database.list_collection_names())
 
-    async def count_by_custodian(self, type: str, filter: Document, gate: Gate, *, limit: int) -> dict[str, int]:
-        """Return, by institution, how many documents the filter finds and the gate admits; no more than the limit in all."""
-        steps: list[Document] = [
-            {"$match": await self._gated(type, filter, gate)},
-            {"$limit": limit},
-            {"$group": {"_id": "$org", "count": {"$sum": 1}}},
-        ]
+    async def count_by_custodian(
+        self, type: str, filter: Document, gate: Gate, *, limit: int, few: bool = False
+    ) -> dict[str, int]:
+        """Return, by institution, how many documents the filter finds and the gate admits.
+
+        limit: beyond it they need not be counted. few: as for `find`.
+        """
+        permitted = await gate.overall()
         with _in_time():
-            cursor = await self._database[type].aggregate(steps, maxTimeMS=MOST_MILLISECONDS)
-            return {each["_id"]: each["count"] async for each in cursor}
+            return await queries.count_by_custodian(self._collection(type), filter, permitted, limit=limit, few=few)
 
     async def opened(self, type: str, documents: Sequence[Document]) -> list[bytes]:
         """Return the JSON of each document's resource.
@@ -210,9 +214,6 @@ class Resources:
             raise Unreadable("The data key of this record was destroyed.")
         return unseal(key, document["body"], place(type, document["_id"], document["v"]))
 
-    async def _gated(self, type: str, filter: Document, gate: Gate) -> Document:
-        return _both(filter, (await gate.overall()).filter(type))
-
     async def _admitted(self, type: str, found: Mapping[str, Document], gate: Gate) -> dict[str, Document]:
         persons = frozenset(person for each in found.values() for person in persons_of(each))
         permitted = await gate.among(persons)  # asked even when nothing was found, so that both take alike
@@ -226,10 +227,6 @@ class Resources:
     async def _fetch(self, type: str, ids: list[str]) -> dict[str, Document]:
         documents = await self._collection(type).find({"_id": {"$in": ids}}, WITHOUT_RANGES).to_list()
         return {each["_id"]: each for each in documents}
-
-
-def _both(filter: Document, permitted: Document) -> Document:
-    return {"$and": [filter, permitted]} if filter and permitted else filter or permitted
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from fhir_server.interactions.searching.wanted import MOST_OPENED, SHOWN, Wanted
 from fhir_server.interactions.together import all_of
 from fhir_server.search.asked import Asked
 from fhir_server.search.ast import Clause, Obliged, Or, SelfIn, transform
-from fhir_server.store.shadow import contained_term
+from fhir_server.store.terms import contained_term
 
 Resource = dict[str, Any]
 

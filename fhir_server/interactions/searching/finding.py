@@ -22,7 +22,7 @@ from fhir_server.search.sorting import Value
 from fhir_server.store.resources import Document
 
 # As far as a total is counted that was not asked for.
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def _count(use: Services, wanted: Wanted, gate: RequestGate) -> tuple[int,
     limit = use.settings.most_counted
     await gate.overall()
     if gate.beyond_own:
-        counts = await use.resources.count_by_custodian(wanted.type, filter, gate, limit=limit + 1)
+        counts = await use.resources.count_by_custodian(wanted.type, filter, gate, limit=limit + 1, few=wanted.of_few)
         total, concerned = sum(counts.values()), frozenset(counts)
     else:  # without Consents and emergencies there is nothing but what is the requester's institution's own
         total, concerned = await use.resources.count(wanted.type, filter, gate, limit=limit + 1), frozenset[str]()
@@ -105,7 +105,9 @@ async def _rows(
         if cut is None:
             return []
         filter = {"$and": [filter, cut]}
-    found = await use.resources.find(wanted.type, filter, gate, sort=order(sort), limit=limit, shown=SHOWN)
+    found = await use.resources.find(
+        wanted.type, filter, gate, sort=order(sort), limit=limit, shown=SHOWN, few=wanted.of_few
+    )
     if not sort:
         return [Row(wanted.type, each) for each in found]
     return [Row(wanted.type, each, tuple(stored_value(key, each) for key in sort)) for each in found]
@@ -122,7 +124,8 @@ async def _total(
         asked or "", MOST_COUNTED
     )
     counts = await all_of(
-        use.resources.count(each.type, filter_of(use, each), gates[each.type], limit=limit + 1) for each in wanted
+        use.resources.count(each.type, filter_of(use, each), gates[each.type], limit=limit + 1, few=each.of_few)
+        for each in wanted
     )
     if asked == "accurate":
         count_affordable(sum(counts), limit)

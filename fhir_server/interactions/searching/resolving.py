@@ -46,7 +46,7 @@ from fhir_server.search.indexed import by_id
 from fhir_server.search.lists import listed
 from fhir_server.search.types import reference
 from fhir_server.search.types.span import Here
-from fhir_server.store.shadow import self_term
+from fhir_server.store.terms import self_term
 
 MOST_CHAINED = 5_000
 # Resources that a _has looks through for what they refer to.
@@ -107,7 +107,13 @@ class _Plan:
         """Return what the rest of a search can find; None if it is too much to narrow by."""
         await affordable(self._use, rest, self._gate)
         rows = await self._use.resources.find(
-            rest.type, filter_of(self._use, rest), self._gate, sort=BY_ID, limit=MOST_CHAINED + 1, shown={"to": 1}
+            rest.type,
+            filter_of(self._use, rest),
+            self._gate,
+            sort=BY_ID,
+            limit=MOST_CHAINED + 1,
+            shown={"to": 1},
+            few=rest.of_few,
         )
         return [candidate(rest.type, row) for row in rows] if len(rows) <= MOST_CHAINED else None
 
@@ -176,8 +182,8 @@ class _Plan:
             found = [use.term(self_term(each)) for each in links]
         else:
             await self._few_enough(has, wanted)
-            found = await use.resources.distinct(
-                has.type, f"to.{has.param}", filter_of(use, wanted), self._gate, limit=MOST_CHAINED + 1
+            found = await use.resources.pointed_to(
+                has.type, has.param, filter_of(use, wanted), self._gate, limit=MOST_CHAINED + 1
             )
         if len(found) > MOST_CHAINED:
             raise TooCostly(

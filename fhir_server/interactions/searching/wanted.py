@@ -17,7 +17,7 @@ from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
 from fhir_server.store.permitted import record_of
 from fhir_server.store.resources import Document, Sort
-from fhir_server.store.shadow import self_term
+from fhir_server.store.terms import self_term
 
 MOST_OPENED = 5_000
 
@@ -48,7 +48,8 @@ async def rows_of(
     """Return the first rows of what is wanted, by id, decided on opened bodies where that is needed."""
     if needs_body(wanted.clause):
         return [row for row, _ in await opened(use, wanted, gate, BY_ID)][:limit]
-    return await use.resources.find(wanted.type, filter_of(use, wanted), gate, sort=BY_ID, limit=limit, shown=shown)
+    filter = filter_of(use, wanted)
+    return await use.resources.find(wanted.type, filter, gate, sort=BY_ID, limit=limit, shown=shown, few=wanted.of_few)
 
 
 async def opened(
@@ -59,7 +60,7 @@ async def opened(
     Raises TooCostly, or the problem given, if too much must be opened.
     """
     rows = await use.resources.find(
-        wanted.type, filter_of(use, wanted), gate, sort=order, limit=MOST_OPENED + 1, shown=SHOWN
+        wanted.type, filter_of(use, wanted), gate, sort=order, limit=MOST_OPENED + 1, shown=SHOWN, few=wanted.of_few
     )
     if len(rows) > MOST_OPENED:
         raise too_many or looked_through()

@@ -21,6 +21,8 @@ from fhir_server.search.values import terms, unescaped
 
 # Parameters in which a Patient stands for the person.
 PERSON = frozenset({"patient", "subject"})
+# Of a parameter that finds nothing else, an id alone means a Patient.
+PATIENTS = ("Patient",)
 
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -131,8 +133,8 @@ def asked(parameter: SearchParameter, modifier: str, text: str, here: Here) -> L
     if modifier and modifier not in parameter.targets:
         raise refused(parameter)
     found = meant(unescaped(text), here)
-    if modifier and isinstance(found, Local) and found.type is None:
-        return Local(modifier, found.id)
+    if isinstance(found, Local) and found.type is None and (modifier or parameter.targets == PATIENTS):
+        return Local(modifier or "Patient", found.id)
     if modifier and isinstance(found, Local) and found.type != modifier:
         raise InvalidSearchValue(f"The value of {code} names another type than its modifier.")
     return found
