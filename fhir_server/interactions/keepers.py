@@ -2,38 +2,41 @@
 
 It is a Communication to the Organization, one for each version of a Consent and kind of fault: when a Consent is stored
 that contradicts itself or is not understood, and when a request first meets one whose giver may no longer speak for the
-patient. It names the Consent and the places at fault, and nothing of what is in it.
+patient. It names the Consent and the places at fault, and nothing of what is in it. What a Consent rests on and another
+institution keeps counts as not known, whether it was ever written or not: else whoever keeps a Consent could name anything
+in it and be told whether it is there.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from consent_engine.consent import rests_on
 from consent_engine.enforcement import Enforcement, Status
 from consent_engine.words import REASONS, STATUSES
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
 from fhir_server.redaction.enforced import enforced
 from fhir_server.store.commit import Unit
+from fhir_server.store.drafts import Draft, Written
 from fhir_server.store.instants import instant, moment
+from fhir_server.store.past_consents import Known
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, Written
 
 NAMESPACE = uuid.UUID("5b1d3c52-9d0c-4f0e-8f4e-6a4c5f0f7d13")
 CATEGORY = "http://terminology.hl7.org/CodeSystem/communication-category"
 FAULTS = frozenset({Status.CONTRADICTORY, Status.UNSUPPORTED})
-# What a Consent may rest on, which may be stored together with it.
-FACTS = frozenset({"CareTeam", "Group", "Patient", "RelatedPerson"})
 
 
 async def tell_of_written(use: Services, written: Sequence[Written], unit: Unit, *, at: int) -> None:
     """Add to a unit that those who keep its Consents are told of the ones at fault. at: microseconds since 1970 UTC."""
-    consents = [each.document for each in written if each.type == "Consent"]
+    consents = [each for each in written if each.type == "Consent"]
     if consents:
-        beside = {f"{each.type}/{each.id}": parse(each.body) for each in written if each.type in FACTS}
-        await _tell(use, consents, FAULTS, unit, beside, at=at)
+        needed = frozenset().union(*(rests_on(parse(each.body)) for each in consents))
+        beside = [each for each in written if f"{each.type}/{each.id}" in needed]
+        await _tell(use, [each.document for each in consents], FAULTS, unit, beside, at=at)
 
 
 async def tell_of_lapsed(use: Services, consents: Iterable[tuple[str, str]], unit: Unit, *, at: int) -> None:
@@ -44,7 +47,12 @@ async def tell_of_lapsed(use: Services, consents: Iterable[tuple[str, str]], uni
     ids = {_id(*each, Status.LAPSED): each[0] for each in consents}
     new = [id for told, id in ids.items() if await use.past.newest("Communication", told, at) is None]
     found = await use.resources.many("Consent", new, Ungated("who keeps a Consent that has lapsed")) if new else {}
-    await _tell(use, list(found.values()), frozenset({Status.LAPSED}), unit, {}, at=at)
+    await _tell(use, list(found.values()), frozenset({Status.LAPSED}), unit, (), at=at)
+
+
+def kept_by(organization: str) -> Known:
+    """Return what an institution knows of by itself: the records that it keeps."""
+    return lambda type, document: bool(document["org"] == organization)
 
 
 async def _tell(
@@ -52,15 +60,18 @@ async def _tell(
     consents: Sequence[Document],
     of: frozenset[Status],
     unit: Unit,
-    beside: Mapping[str, Mapping[str, Any]],
+    beside: Sequence[Written],
     *,
     at: int,
 ) -> None:
-    read = await use.past.read(consents, at, beside)
-    for document, consent in zip(consents, read, strict=True):
-        found = enforced(consent, moment(at)) if consent else None
-        if found and found.status in of:
-            await _add(use, document, found, unit, at=at)
+    for keeper in sorted({each["org"] for each in consents}):
+        theirs = [each for each in consents if each["org"] == keeper]
+        stored = {f"{each.type}/{each.id}": parse(each.body) for each in beside if each.document["org"] == keeper}
+        read = await use.past.read(theirs, at, kept_by(keeper), stored)
+        for document, consent in zip(theirs, read, strict=True):
+            found = enforced(consent, moment(at)) if consent else None
+            if found and found.status in of:
+                await _add(use, document, found, unit, at=at)
 
 
 async def _add(use: Services, consent: Document, found: Enforcement, unit: Unit, *, at: int) -> None:

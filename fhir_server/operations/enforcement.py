@@ -2,12 +2,13 @@
 
 For the institution that keeps a Consent (its systems and its auditors) and for the patient. A Consent that cannot be read
 hides everything from that institution, itself included; yet who keeps it has to know, to have it corrected. So this tells
-the keeper its status and the places at fault, and nothing of what the Consent says.
+the keeper its status and the places at fault, and nothing of what the Consent says. What it rests on counts as far as those
+who are told know of it: a Consent is no way to learn whether something is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from consent_engine.consent import Consent
@@ -20,16 +21,20 @@ from fhir_server.errors import Absent
 from fhir_server.fhir_json import dump
 from fhir_server.interactions.call import Answer, Call, Services, touched, within_scopes
 from fhir_server.interactions.cursor import Cursor, Position, sealed_cursor
+from fhir_server.interactions.keepers import kept_by
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.operations.definition import Invocation
 from fhir_server.operations.telling import part, reference, value
 from fhir_server.redaction.enforced import enforced
 from fhir_server.store.instants import moment
+from fhir_server.store.past_consents import Known
+from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document, Ungated
 
 Json = dict[str, Any]
 KEEPERS = frozenset({Role.SYSTEM, Role.AUDITOR})
+TEAMS = frozenset({"CareTeam", "Group"})
 # How many Consents one page looks through.
 MOST_READ = 500
 
@@ -94,7 +99,7 @@ async def _answer(
     after: Position | None = None,
 ) -> Answer:
     at = use.now()
-    read = await use.past.read(found, at)
+    read = await _read(use, call, found, at)
     told = [(document, consent) for document, consent in zip(found, read, strict=True) if consent is not None]
     each = [(document, consent, enforced(consent, moment(at))) for document, consent in told]
     shown = [row for row in each if only(row[2])]
@@ -102,6 +107,28 @@ async def _answer(
     await record(use, call, happening)
     parameters = [*(_consent(consent, status) for _, consent, status in shown), *_next(use, call, asked, after)]
     return Answer(200, dump({"resourceType": "Parameters", **({"parameter": parameters} if parameters else {})}))
+
+
+async def _read(use: Services, call: Call, found: Sequence[Document], at: int) -> list[Consent | None]:
+    """Return Consents as they are read by what is known to the requester."""
+    own = call.requester.subject
+    keys = await use.gatekeeper.persons.keys([own.removeprefix("Patient/")]) if own else {}
+    by_id: dict[str, Consent | None] = {}
+    for keeper in {each["org"] for each in found}:
+        theirs = [each for each in found if each["org"] == keeper]
+        known = _known_to_patient(frozenset(keys.values()), keeper) if own else kept_by(keeper)
+        read = await use.past.read(theirs, at, known)
+        by_id |= {each["_id"]: consent for each, consent in zip(theirs, read, strict=True)}
+    return [by_id[each["_id"]] for each in found]
+
+
+def _known_to_patient(own: frozenset[Hashable], keeper: str) -> Known:
+    """Return what counts as known to a patient: their own records, and the teams of the institution that keeps a Consent."""
+
+    def known(type: str, document: Document) -> bool:
+        return persons_of(document) == own or (type in TEAMS and kept_by(keeper)(type, document))
+
+    return known
 
 
 def _next(use: Services, call: Call, asked: Invocation, after: Position | None) -> Iterator[Json]:

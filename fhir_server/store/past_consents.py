@@ -7,7 +7,7 @@ purged is not: its key was destroyed. Internal reading; what is told of it is th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from fhir_server.store.resources import WITHOUT_RANGES, Document, Resources
 
 Json = Mapping[str, Any]
 NOTHING: Mapping[str, Json] = {}
+# Whether a document of a type counts as known to whoever is told of a reading.
+Known = Callable[[str, Document], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +88,30 @@ class Past:
         )
 
     async def read(
-        self, documents: Sequence[Document], at: int, beside: Mapping[str, Json] = NOTHING
+        self, documents: Sequence[Document], at: int, known: Known, beside: Mapping[str, Json] = NOTHING
     ) -> list[Consent | None]:
         """Return Consents as the engine reads them by what was known at an instant; None for what was purged.
 
-        beside: by "Type/id", what is being stored together with them.
+        known: of what they rest on, all else is read as if it had never been written. beside: by "Type/id", what is
+        being stored together with them.
         """
         bodies = [await self._body("Consent", each) for each in documents]
-        facts = {**await self._facts([each for each in bodies if each is not None], at), **beside}
+        facts = {**await self._facts([each for each in bodies if each is not None], at, known), **beside}
         pairs = zip(documents, bodies, strict=True)
         return [None if body is None else self._read(document, body, facts) for document, body in pairs]
 
     def _read(self, document: Document, body: Json, facts: Mapping[str, Json]) -> Consent:
         return self._trust.read(body, custodian=document["org"], by=document.get("by"), facts=facts)
 
-    async def _facts(self, bodies: Sequence[Json], at: int) -> dict[str, Json]:
-        """Return what the reading of Consents rests on, as it was."""
+    async def _facts(self, bodies: Sequence[Json], at: int, known: Known = lambda *_: True) -> dict[str, Json]:
+        """Return what the reading of Consents rests on, as it was, as far as it is known."""
         by_type: dict[str, set[str]] = {}
         for type, _, id in (each.partition("/") for body in bodies for each in rests_on(body)):
             by_type.setdefault(type, set()).add(id)
         facts: dict[str, Json] = {}
         for type, ids in by_type.items():
             for id, document in (await self.current(type, ids, at)).items():
-                if (body := await self._body(type, document)) is not None:
+                if known(type, document) and (body := await self._body(type, document)) is not None:
                     facts[f"{type}/{id}"] = body
         return facts
 

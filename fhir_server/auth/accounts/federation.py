@@ -17,7 +17,7 @@ from fhir_server.auth.accounts.flows import Flow
 from fhir_server.auth.accounts.provider import Provider
 from fhir_server.auth.accounts.providers import ProviderFailed
 from fhir_server.auth.accounts.reception import Reception
-from fhir_server.auth.accounts.sessions import PROVIDER, SEVERAL
+from fhir_server.auth.accounts.sessions import PROVIDER, SEVERAL, new_token
 from fhir_server.auth.accounts.signing_in import Failed
 from fhir_server.auth.accounts.users import Kept
 from fhir_server.auth.own import is_department, stored_by
@@ -46,6 +46,8 @@ class Federation:
         if cookie is None or flow is None or provider is None:
             return error("error_flow", _lang(request, flow))
         try:
+            # What stands for a flow that is not stored is longer than providers take it back.
+            flow = replace(flow, token=new_token())
             away = await self._desk.providers.leave(provider, flow.token)
         except ProviderFailed as failed:
             return await self._failed(flow, str(failed))
