@@ -16,7 +16,7 @@ from typing import Any
 from fhir_server.audit.basis import DECISION, SECURITY_RESOURCE
 from fhir_server.audit.event import OTHERS
 from fhir_server.search.project import Projector
-from fhir_server.store.shadow import self_term
+from fhir_server.store.terms import self_term
 
 Document = dict[str, Any]
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from fhir_server.errors import InvalidSearchValue
 from fhir_server.search.types import token
 from fhir_server.search.values import split
-from fhir_server.store.shadow import SCOPED
+from fhir_server.store.terms import SCOPED
 
 SCOPE = re.compile(
     r"(?P<context>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]*)"

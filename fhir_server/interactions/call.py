@@ -37,7 +37,7 @@ from fhir_server.store.writing import Writer
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of a running server, joined once in app.py."""
+    """The parts of a running server, joined once in wiring.py."""
 
     settings: Settings
     registry: Registry

@@ -26,10 +26,10 @@ from fhir_server.redaction.marks import is_redacted
 from fhir_server.redaction.showing import is_partial
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.consents import BY_PATIENT
+from fhir_server.store.drafts import Draft, Removal, reborn
 from fhir_server.store.ids import new_id
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, Removal, reborn
 from fhir_server.validation.structure import check
 
 # Written by the server alone.

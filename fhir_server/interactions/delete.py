@@ -7,7 +7,7 @@ from fhir_server.interactions import changes, conditional
 from fhir_server.interactions.call import Answer, Call, Services, within_scopes
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.storing import again, store
-from fhir_server.store.writing import Removal
+from fhir_server.store.drafts import Removal
 
 
 async def delete(use: Services, call: Call, type: str, id: str | None, pairs: Pairs = ()) -> Answer:

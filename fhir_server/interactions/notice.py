@@ -15,8 +15,8 @@ from fhir_server.auth.requester import Requester
 from fhir_server.interactions.call import Call, Services
 from fhir_server.interactions.keepers import CATEGORY, tell_of_lapsed
 from fhir_server.store.commit import Unit
+from fhir_server.store.drafts import Draft
 from fhir_server.store.instants import instant, moment
-from fhir_server.store.writing import Draft
 
 NAMESPACE = uuid.UUID("0f0e7a0b-7d0e-4b5c-9a53-9d3f4f3f9f61")
 PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"

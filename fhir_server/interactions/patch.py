@@ -15,8 +15,8 @@ from fhir_server.interactions.notice import record
 from fhir_server.interactions.storing import again, store, written_answer
 from fhir_server.patching.patch import patched
 from fhir_server.redaction.showing import shown
+from fhir_server.store.drafts import Draft
 from fhir_server.store.resources import Document
-from fhir_server.store.writing import Draft
 
 JSON_PATCH = "application/json-patch+json"
 

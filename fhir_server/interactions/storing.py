@@ -15,9 +15,9 @@ from fhir_server.interactions.keepers import tell_of_written
 from fhir_server.redaction.showing import shown
 from fhir_server.reindexing.following import follow
 from fhir_server.store.conditions import Guard
+from fhir_server.store.drafts import Draft, Removal, Written
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.resources import Document
-from fhir_server.store.writing import Draft, Removal, Written
 
 TRIES = 5
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from fhir_server.interactions import changes, conditional
 from fhir_server.interactions.call import Answer, Call, Services, within_scopes
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.storing import again, store, written_answer
+from fhir_server.store.drafts import Draft
 from fhir_server.store.resources import Document
-from fhir_server.store.writing import Draft
 
 
 async def update(use: Services, call: Call, type: str, id: str | None, resource: Any, pairs: Pairs = ()) -> Answer:

@@ -24,8 +24,8 @@ from fhir_server.reindexing import following
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.resident_id import is_resident_id
 from fhir_server.store.commit import Unit
+from fhir_server.store.drafts import Draft, reborn
 from fhir_server.store.resources import Document, Ungated
-from fhir_server.store.writing import Draft, reborn
 
 MOST = 500  # resources in one unit
 USER = "Device/fhir-facade-load"

@@ -25,9 +25,9 @@ from fhir_server.operations.supporting import supporting
 from fhir_server.redaction.asking import withheld
 from fhir_server.redaction.showing import due_overall
 from fhir_server.search.types import reference
+from fhir_server.store.clinical import CLINICAL_TIME
 from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
-from fhir_server.store.shadow import CLINICAL_TIME
 
 MOST_ON_A_PAGE = 5_000
 SHOWN = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}

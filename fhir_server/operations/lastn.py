@@ -18,7 +18,7 @@ from fhir_server.operations.definition import Invocation
 from fhir_server.redaction.showing import due_overall
 from fhir_server.search.parse import parse as parse_query
 from fhir_server.search.results import about_results
-from fhir_server.store.shadow import clinical_time
+from fhir_server.store.clinical import clinical_time
 
 TYPE = "Observation"
 SUBJECTS = ("patient", "subject")

@@ -26,7 +26,7 @@ from fhir_server.search.values import presence
 from fhir_server.store.history import Version
 from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
-from fhir_server.store.shadow import contained_term
+from fhir_server.store.terms import contained_term
 
 Json = dict[str, Any]
 LISTS = ("profile", "security", "tag")

@@ -12,8 +12,8 @@ from fhir_server.interactions.call import Call, Services
 from fhir_server.reindexing.definitions import PARAMETERS, Row
 from fhir_server.reindexing.parameters import custom_parameters
 from fhir_server.store.commit import Unit
+from fhir_server.store.drafts import Draft, Removal
 from fhir_server.store.numbers import EPOCHS, changed
-from fhir_server.store.writing import Draft, Removal
 
 TYPE = "SearchParameter"
 

@@ -18,7 +18,7 @@ from fhir_server.search.support import unsupported
 from fhir_server.search.types.span import Here
 from fhir_server.search.values import shown, split
 
-# Types whose resources are not filed under their own ids (store/shadow.py), so that nothing leads back to them.
+# Types whose resources are not filed under their own ids (store/terms.py), so that nothing leads back to them.
 UNLINKED = frozenset({"AuditEvent"})
 _LIST_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 

@@ -14,7 +14,7 @@ Everything that a query or the access predicate looks at is here in keyed form; 
                  (search/ranges.py)
     to           by reference parameter, the keyed terms of the resources of this server that it leads to
     c            keyed terms by which a Consent's provision can mean the record: codes, profiles, authors, what it refers
-                 to; and those by which a scope can: of the parameters SCOPED
+                 to; and those by which a scope can (store/terms.py)
     g            by parameter, positions as [longitude, latitude]
     d            number of the definitions that it is filed under (store/numbers.py)
     w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
@@ -25,7 +25,7 @@ Everything that a query or the access predicate looks at is here in keyed form; 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -35,40 +35,12 @@ from fhir_server.definitions.registry import Registry
 from fhir_server.labelling.labeller import Labeller
 from fhir_server.search.project import Projection, Projector, Span
 from fhir_server.search.ranges import bounded, extent
+from fhir_server.store.clinical import clinical_time
 from fhir_server.store.instants import instant
 from fhir_server.store.mentioned import Mentioned, held, mentioned
+from fhir_server.store.terms import consent_terms, own_terms, scope_terms, self_term
 
 Document = dict[str, Any]
-
-# Date parameters that say when a record happened or applies, best first; the shared "date" parameter
-# (http://hl7.org/fhir/SearchParameter/clinical-date) covers most types.
-CLINICAL_TIME = [
-    "date",
-    "onset-date",
-    "recorded-date",
-    "authoredon",
-    "authored-on",
-    "authored",
-    "effective",
-    "effective-time",
-    "whenhandedover",
-    "whenprepared",
-    "period",
-    "occurrence",
-    "occurrence-date",
-    "started",
-    "created",
-    "issued",
-    "sent",
-    "event",
-]
-
-# Token parameters that the search of a SMART scope may ask for (auth/scopes.py).
-SCOPED = frozenset({"category", "class", "code", "type"})
-_SCOPED = tuple(f"{each}|" for each in SCOPED)
-
-# Elements whose references say who made the record.
-AUTHORS = ("author", "performer", "requester", "recorder", "asserter", "informant", "sender")
 
 
 def personal_types(registry: Registry) -> frozenset[str]:
@@ -135,10 +107,6 @@ class Shadows:
                     found.add(id)
         return tuple(sorted(found))
 
-    def label(self, canonical: str) -> int:
-        """Return the keyed form of a canonical security label."""
-        return self._labels(canonical)
-
     def labels(self, resource: Mapping[str, Any], said: Mentioned) -> set[int]:
         """Return the keyed form of all security labels of a resource: stated, or following from what it holds."""
         return {self._labels(each) for each in self.labeller.canonical(resource, said.codings)}
@@ -170,7 +138,7 @@ class Shadows:
             "at": at,
             "org": custodian,
             **self._indexed(resource, found, extra),
-            "c": sorted(self._index.every(chain(_consent_terms(resource, said, self._base), scope_terms(found)))),
+            "c": sorted(self._index.every(chain(consent_terms(resource, said, self._base), scope_terms(found)))),
             "w": clinical_time(found) or {"lo": at, "hi": at},
         }
         if members.persons:
@@ -217,78 +185,8 @@ class Shadows:
         return stored
 
 
-def self_term(reference: str) -> str:
-    """Return the term under which a resource itself is filed, and by which those that refer to it point to it.
-
-    reference: "Patient/1".
-    """
-    return f":self|{reference}"
-
-
-def contained_term(type: str) -> str:
-    """Return the term under which resources are filed that contain one of a type."""
-    return f":contains|{type}"
-
-
-def own_terms(resource: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the terms of a resource that no search parameter gives. Of AuditEvents, written all the time, there are none."""
-    if resource["resourceType"] == "AuditEvent":
-        return
-    if "id" in resource:
-        yield self_term(f"{resource['resourceType']}/{resource['id']}")
-    for type in {each.get("resourceType") for each in resource.get("contained", ())} - {None}:
-        yield contained_term(type)
-
-
-def clinical_time(found: Projection) -> Document | None:
-    """Return when the record happened or applies, as {lo, hi}; None when it says nothing of it."""
-    for code in CLINICAL_TIME:
-        if spans := found.ranges.get(code):
-            lows, highs = [span.lo for span in spans], [span.hi for span in spans]
-            return {
-                "lo": min(-math.inf if low is None else low for low in lows),
-                "hi": max(math.inf if high is None else high for high in highs),
-            }
-    return None
-
-
 def stamped(resource: Mapping[str, Any], *, id: str, version: int, at: int) -> dict[str, Any]:
     """Return the resource as it is stored: with its id, versionId and lastUpdated."""
     meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": instant(at)}
     rest = {key: value for key, value in resource.items() if key not in ("resourceType", "id", "meta")}
     return {"resourceType": resource["resourceType"], "id": id, "meta": meta, **rest}
-
-
-def born_term(patient: Mapping[str, Any]) -> str:
-    """Return the term by which one version of a Patient is known to say the same of the date of birth as another."""
-    return f":born|{patient.get('birthDate')}"
-
-
-def scope_terms(found: Projection) -> Iterator[str]:
-    """Yield the index terms of a resource by which a scope's search can mean it."""
-    return (term for term in found.filed if term.startswith(_SCOPED))
-
-
-def _consent_terms(resource: Mapping[str, Any], found: Mentioned, base: str) -> Iterator[str]:
-    """Yield the index terms by which a Consent's provision can mean this record."""
-    if resource["resourceType"] == "Patient":
-        yield born_term(resource)
-    yield from (f":code|{code}" for code in found.codings)
-    yield from (f":refers|{each.removeprefix(base).partition('/_history/')[0]}" for each in found.references)
-    for profile in resource.get("meta", {}).get("profile", ()):
-        # A Consent names a profile with or without its version.
-        yield from {f":profile|{profile}", f":profile|{profile.partition('|')[0]}"}
-    for key in AUTHORS:
-        if key in resource:
-            yield from (f":author|{reference.removeprefix(base)}" for reference in _references(resource[key]))
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for each in value:
-            yield from _references(each)
-    elif isinstance(value, dict):
-        if isinstance(value.get("reference"), str):
-            yield value["reference"].split("/_history/")[0]
-        elif isinstance(value.get("actor"), dict):
-            yield from _references(value["actor"])

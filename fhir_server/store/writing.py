@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -11,68 +11,19 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.fhir_json import canonical, dump
-from fhir_server.store.collections import Collections, history_of
+from fhir_server.store.collections import Collections
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import Trust, consent_terms, count_up_all
 from fhir_server.store.contexts import Belongings, Contexts, context_of, context_term, unknown_person
+from fhir_server.store.drafts import Draft, Removal, Written, put, remove
 from fhir_server.store.following import Followed, Following
 from fhir_server.store.ids import is_new
 from fhir_server.store.keys import DataKeys, Owner
-from fhir_server.store.mentioned import Mentioned, mentioned
+from fhir_server.store.mentioned import mentioned
 from fhir_server.store.persons import Persons, person_term
 from fhir_server.store.resources import Document, Resources, sealed
-from fhir_server.store.shadow import Membership, Shadows, born_term, stamped
-
-# What a tombstone keeps of what was deleted: all that the gate looks at.
-KEPT = ("org", "pat", "pats", "pr", "lab", "w", "c", "by")
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A resource that is to be stored.
-
-    old: the current document that it replaces. version: the number it gets. by: "patient" when patients write it.
-    labels: keyed labels of an earlier life, before a deletion; they stay (consent.md, D21). said: what the resource
-    mentions, once it has its security labels.
-    """
-
-    resource: Mapping[str, Any]
-    id: str
-    custodian: str
-    version: int = 1
-    old: Document | None = None
-    by: str | None = None
-    labels: tuple[int, ...] = ()
-    said: Mentioned | None = None
-
-    @property
-    def type(self) -> str:
-        return str(self.resource["resourceType"])
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A version as it is stored: its place, its JSON and its document."""
-
-    type: str
-    id: str
-    version: int
-    at: int
-    body: bytes
-    document: Document
-
-    @property
-    def reference(self) -> str:
-        return f"{self.type}/{self.id}/_history/{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A resource that is to be deleted; old is None when there is nothing to delete."""
-
-    type: str
-    id: str
-    old: Document | None
+from fhir_server.store.shadow import Membership, Shadows, stamped
+from fhir_server.store.terms import born_term
 
 
 class Writer:
@@ -164,11 +115,11 @@ class Writer:
                 "h": self.digest(draft.resource),
                 "body": sealed(keys[name], draft.type, draft.id, draft.version, body),
             }
-            _put(unit, draft, document)
+            put(unit, draft, document)
             self._tell(unit, draft, resource, document)
             unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
-        tombstones = [_remove(unit, each, at) for each in removals if each.old is not None]
+        tombstones = [remove(unit, each, at) for each in removals if each.old is not None]
         _label_by(contexts, written)
         await self._following.patients([each for each in resources if each["resourceType"] == "Patient"], unit)
         await self._following.contexts(unit, _followed(written, members))
@@ -227,42 +178,6 @@ def _filed(resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]
         if id != resource["id"]
     }
     return sorted(found)
-
-
-def _as_read(old: Document) -> Document:
-    """Return what finds a document as it was read: of this version, and filed under these persons."""
-    return {"_id": old["_id"], "v": old["v"], "pat": old.get("pat"), "pats": old.get("pats")}
-
-
-def _put(unit: Unit, draft: Draft, document: Document) -> None:
-    if draft.old is None:
-        unit.insert(draft.type, document)
-    else:
-        unit.insert(history_of(draft.type), earlier(draft.old))
-        unit.replace(draft.type, _as_read(draft.old), document)
-
-
-def _remove(unit: Unit, removal: Removal, at: int) -> Document:
-    """Add a deletion to the unit; return the tombstone, which is judged as what was deleted."""
-    old = removal.old or {}
-    unit.insert(history_of(removal.type), earlier(old))
-    kept: Document = {key: old[key] for key in KEPT if key in old}
-    tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
-    unit.insert(history_of(removal.type), earlier(tombstone))
-    unit.delete(removal.type, _as_read(old))
-    count_up_all(unit, removal.type, old)
-    return tombstone
-
-
-def reborn(resource: Mapping[str, Any], id: str, custodian: str, tombstone: Document) -> Draft:
-    """Return the draft of a resource that is stored again after it was deleted."""
-    return Draft(resource, id, custodian, tombstone["v"] + 1, labels=tuple(tombstone.get("lab", ())))
-
-
-def earlier(document: Document) -> Document:
-    """Return a current document as the history keeps it."""
-    kept = {key: value for key, value in document.items() if key not in ("r", "s", "e", "ix", "has", "to", "g")}
-    return {**kept, "_id": f"{document['_id']}/{document['v']}", "id": document["_id"]}
 
 
 def _followed(written: Sequence[Written], members: Sequence[Membership]) -> list[Followed]:

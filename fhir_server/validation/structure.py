@@ -15,7 +15,6 @@ from fhir_server.validation.shapes import ANY_RESOURCE, Rule, Shape, is_resource
 MOST_ISSUES = 50
 DEEPEST = 64
 _NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
-_VALUE = re.compile("_?value").match
 
 Where = tuple["Where | None", str]  # linked from the end, so that a path is only written out where something is wrong
 

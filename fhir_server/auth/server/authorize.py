@@ -6,7 +6,7 @@ Source: RFC 6749, 3.1 and 4.1; SMART App Launch 2.2, "Obtain authorization code"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from urllib.parse import parse_qsl, urlencode
 
@@ -44,7 +44,7 @@ class Authorize:
             flow = await self._desk.flows.of(cookie, given["flow"])
             if flow is None:
                 return error("error_flow", _lang(request))
-            flow = await self._desk.flows.keep(replace(flow, lang=language(given.get("lang"), flow.lang)), cookie)
+            flow = await self._desk.flows.spoken(flow, cookie, language(given.get("lang"), flow.lang))
             return await self._go_on(request, cookie, flow)
         return await self._begin(request, cookie, pairs)
 
@@ -69,7 +69,7 @@ class Authorize:
         asked, answer = await self._asked(request, pairs)
         if answer is not None:
             return answer
-        flow = await self._desk.flows.begin(cookie, tuple(pairs), _lang(request))
+        flow = self._desk.flows.begin(cookie, tuple(pairs), _lang(request))
         signed = await self._desk.signing_in.signed(cookie)
         return await self._advanced(Taken(Visit(cookie, flow, asked, signed, source_of(request))))
 

@@ -24,8 +24,8 @@ from fhir_server.interactions.transactions.plan import Plan, planned
 from fhir_server.interactions.transactions.reads import refuse_unanswerable
 from fhir_server.interactions.transactions.view import View, search
 from fhir_server.interactions.update import made, replaced
+from fhir_server.store.drafts import Draft, Removal, Written
 from fhir_server.store.instants import instant
-from fhir_server.store.writing import Draft, Removal, Written
 
 _SEARCH = re.compile(r"([A-Z][A-Za-z]{1,63})\?(.+)", re.ASCII | re.DOTALL)
 

@@ -13,8 +13,8 @@ from fhir_server.interactions.call import Call, Services
 from fhir_server.interactions.conditional import Condition, Found
 from fhir_server.interactions.transactions.entries import Entry, located
 from fhir_server.search.ast import And, Clause, Filed, Or, PersonReference
+from fhir_server.store.drafts import Draft
 from fhir_server.store.shadow import stamped
-from fhir_server.store.writing import Draft
 
 
 async def search(

@@ -1,0 +1,62 @@
+"""fhir-facade serve and fhir-facade demo."""
+
+from __future__ import annotations
+
+import os
+
+import uvicorn
+
+from fhir_server.app import bearer_of
+from fhir_server.commands.installation import Data, Host, Installation, Port, Workers, opened, say
+from fhir_server.demo import run as demo_run
+from fhir_server.settings import Settings
+
+
+def serve(
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+) -> None:
+    """Run the server; its FHIR base is /fhir. Ctrl-C stops it, and its MongoDB when nobody else uses that."""
+    with opened(Settings.load(data, host=host, port=port, workers=workers)) as installation:
+        run_server(installation)
+
+
+def demo(
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+) -> None:
+    """Load two demo hospitals, print tokens and curl lines that show consent at work, and run the server."""
+    with opened(Settings.load(data, host=host, port=port, workers=workers)) as installation:
+        installation.run(lambda parts: demo_run.fill(parts.services, say))
+        demo_run.show(installation.settings, bearer_of(installation.keyring))
+        run_server(installation)
+
+
+def run_server(installation: Installation) -> None:
+    """Run the workers until they are told to stop. They are handed their settings in the environment."""
+    settings = installation.settings
+    handed = {
+        "FHIR_DATA": str(settings.data),
+        "FHIR_MONGODB_URI": installation.uri,
+        "FHIR_HOST": settings.host,
+        "FHIR_PORT": str(settings.port),
+        "FHIR_ZONE": settings.zone,
+    }
+    os.environ.update(handed)
+    installation.prepare()
+    say.print(f"FHIR base: {settings.public_base}   zone: {settings.zone}   workers: {settings.workers}")
+    uvicorn.run(
+        "fhir_server.app:worker",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,  # the lines would hold what was searched for
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
