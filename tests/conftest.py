@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
-from pymongo import MongoClient
 
 from fhir_server.store.embedded import running
+from tests.databases import fresh
 from tests.live import Live, live
 
 MEMORY = Path("/dev/shm")
@@ -57,17 +57,27 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def database_name(mongo_uri: str) -> Iterator[str]:
     """The name of a database that no other test uses; it is dropped when the test ends."""
-    name = f"test_{secrets.token_hex(6)}"
-    yield name
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
+    with fresh(mongo_uri) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A running server over a database of its own, for the tests of one file."""
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name) as running_server:
+    folder = tmp_path_factory.mktemp("installation")
+    with fresh(mongo_uri) as name, live(mongo_uri, folder, database=name) as running_server:
         yield running_server
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def doctor(server: Live) -> Iterator[httpx.Client]:
+    """A doctor of the institution whose records are stored."""
+    with server.client("practitioner", "Practitioner/dr1") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def emr(server: Live) -> Iterator[httpx.Client]:
+    """The system of the institution whose records are stored."""
+    with server.system() as client:
+        yield client

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
 from consent_engine.predicate import EVERYTHING, NOTHING, AnyOf, Attribute, Predicate, all_of, either, negate
 from fhir_server.audit.basis import bound, count_class, details_of
@@ -15,6 +14,7 @@ from fhir_server.http.headers import remark
 from fhir_server.interactions.deciding import digest
 from fhir_server.store.permitted import Permitted
 from tests.consent_engine.build import ACT_REASON
+from tests.databases import fresh
 from tests.live import Live, live
 
 Json = dict[str, Any]
@@ -23,11 +23,11 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def denying(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server on which nothing is seen without a Consent."""
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("i"), database=name, implicit_policy="deny") as running:
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, tmp_path_factory.mktemp("i"), database=name, implicit_policy="deny") as running,
+    ):
         yield running
-    with MongoClient[Json](mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from tests.answers import FORM
 from tests.consent_engine.build import actor, consent, permit
 from tests.live import Live
-from tests.scenarios.world import FORM
 
 Json = dict[str, Any]
 SECRET = "欧阳"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from pymongo import MongoClient
 
+from tests.databases import fresh
 from tests.live import Clock, Live, live
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -17,11 +17,9 @@ NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 @pytest.fixture(scope="package")
 def standing(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server whose clock stands at NOW."""
-    name, folder = f"test_{secrets.token_hex(6)}", tmp_path_factory.mktemp("auth")
-    with live(mongo_uri, folder, database=name, clock=Clock(NOW)) as server:
+    folder = tmp_path_factory.mktemp("auth")
+    with fresh(mongo_uri) as name, live(mongo_uri, folder, database=name, clock=Clock(NOW)) as server:
         yield server
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

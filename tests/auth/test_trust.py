@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
 from fhir_server.resident_id import check_character
+from tests.answers import absent, ids
 from tests.consent_engine.build import actor, consent, deny, permit
+from tests.databases import fresh
 from tests.live import Live, live
-from tests.scenarios.world import absent, ids
 
 Json = dict[str, Any]
 ORGB = "Organization/B"
@@ -22,12 +22,9 @@ ORGB = "Organization/B"
 @pytest.fixture(scope="module")
 def trusting(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server that trusts one authority, Z; on it rule 1 of the default policy holds."""
-    name = f"test_{secrets.token_hex(6)}"
     folder = tmp_path_factory.mktemp("trusting")
-    with live(mongo_uri, folder, database=name, trusted_consent_authorities="Z") as server:
+    with fresh(mongo_uri) as name, live(mongo_uri, folder, database=name, trusted_consent_authorities="Z") as server:
         yield server
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

@@ -7,19 +7,18 @@ and the list is held to be exact.
 from __future__ import annotations
 
 import gzip
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
 from fhir_server.definitions.registry import registry
 from fhir_server.fhir_json import canonical, dump, parse
 from fhir_server.xml.read import from_xml
 from fhir_server.xml.write import to_xml
+from tests.databases import fresh
 from tests.live import Live, live
 from tests.shared import SHARED
 from tests.unlabelled import unlabelled
@@ -124,11 +123,11 @@ def read(client: httpx.Client, portion: list[Example]) -> list[Example]:
 @pytest.fixture(scope="module")
 def ungated(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server that shows everything: some of the examples are Consents, which would hide others."""
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, gated=False) as running:
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, gated=False) as running,
+    ):
         yield running
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ Source: FHIR R4 Binary, "Serving Binary Resources using the RESTful API".
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -27,12 +26,6 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", autouse=True)
 def _stored(server: Live) -> None:
     server.put(*({"resourceType": "Binary", "id": id, **said} for id, said in FORMS.items()))
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 CONTENT = [None, "*/*", "application/pdf", "application/*", "image/png, application/pdf;q=0.5", "text/html, */*;q=0.1"]

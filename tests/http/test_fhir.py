@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,18 +25,6 @@ def _stored(server: Live) -> None:
     server.put(PATIENT, OBSERVATION, {**PATIENT, "id": "deleted"})
     with server.system() as emr:
         assert emr.delete("Patient/deleted").status_code == 204
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def refused(answer: httpx.Response, status: int, code: str, expression: str | None = None) -> dict[str, Any]:

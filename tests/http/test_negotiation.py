@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,18 +28,6 @@ def _stored(server: Live) -> None:
     server.put(PATIENT, *({**PATIENT, "id": f"q{n}"} for n in range(3)))
     with server.system() as emr:
         assert emr.put("Observation/o1", content=WEIGHT).status_code == 201
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def xml(answer: httpx.Response) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.scenarios.world import FORM, ids
+from tests.answers import FORM, ids
 
 Json = dict[str, Any]
 

@@ -139,7 +139,7 @@ def test_every_operation_is_offered_where_it_is_listed_and_only_there(server: Li
         def offered(asked: tuple[str, str]) -> bool:
             place, code = asked
             urls = [f"{place}${code}", *([f"{place}none/${code}"] if place else [])]
-            said = [status(client, ("POST", url, None)) for url in urls]
+            said = (status(client, ("POST", url, None)) for url in urls)
             return any(found not in (403, 405) and text != NO_OPERATION for found, text in said)
 
         found = {asked for asked, answer in zip(tried, pool.map(offered, tried), strict=True) if answer}
@@ -175,7 +175,7 @@ def test_every_search_parameter_is_answered_where_it_is_listed_and_refused_elsew
         for code in listed:
             asked.append(("GET", f"{each['type']}?{code}={quote(value(defined[code]))}&_summary=count", None))
             expected.append("200")
-        for code in sorted(every - listed.keys())[::20]:  # a twentieth of what only other types have
+        for code in sorted(every - listed.keys())[::50]:  # a fiftieth of what only other types have
             asked.append(("GET", f"{each['type']}?{code}=1", None))
             expected.append("400")
     for (_, url, _), found, wanted in zip(asked, batch(server, asked), expected, strict=True):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
+from tests.answers import ids
+from tests.databases import fresh
 from tests.interactions.test_search import observation
 from tests.live import Live, live
-from tests.scenarios.world import ids
 
 Json = dict[str, Any]
 OPERATOR = "Practitioner/operator"
@@ -22,8 +21,11 @@ OPERATOR = "Practitioner/operator"
 @pytest.fixture(scope="module")
 def narrow(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server that looks through no more than ten resources one by one."""
-    name, folder = f"test_{secrets.token_hex(6)}", Path(tmp_path_factory.mktemp("narrow"))
-    with live(mongo_uri, folder, database=name, most_examined=10, operators=frozenset({OPERATOR})) as server:
+    folder = Path(tmp_path_factory.mktemp("narrow"))
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, folder, database=name, most_examined=10, operators=frozenset({OPERATOR})) as server,
+    ):
         server.put({"resourceType": "Patient", "id": "p"}, {"resourceType": "Patient", "id": "q"})
         server.put(*(observation(f"o{n:02}", "Patient/p", effectiveDateTime="2024-05-01") for n in range(11)))
         server.put(
@@ -31,8 +33,6 @@ def narrow(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         )
         server.put(*(observation(f"x{n}", "Patient/q") for n in range(9)), organization="org2")
         yield server
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture(scope="module")

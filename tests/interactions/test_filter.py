@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from tests.answers import FORM, ids
 from tests.interactions import asking
 from tests.interactions.asking import Json, found, loinc, to
 from tests.live import Live
-from tests.scenarios.world import FORM, ids
 
 
 def patient(id: str, given: str, born: str, **more: Any) -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
+from tests.databases import fresh
 from tests.live import Clock, Live, live
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -34,8 +33,10 @@ def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory, clock: Cloc
     0 Patient/a, 1 Patient/b, 2 Patient/a again, 3 Observation/o, 4 Patient/b deleted, 5 Patient/a a third time,
     6 Patient/b stored again.
     """
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, clock=clock) as running:
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, clock=clock) as running,
+    ):
         with running.system() as emr:
             writes = [
                 ("PUT", {**PATIENT, "id": "a"}),
@@ -53,14 +54,6 @@ def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory, clock: Cloc
                 assert answer.status_code in (200, 201, 204), answer.text
         clock.now = START + timedelta(hours=1)
         yield running
-    with MongoClient[dict[str, Any]](mongo_uri) as client:
-        client.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def observation(id: str) -> dict[str, Any]:

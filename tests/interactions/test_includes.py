@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -40,12 +39,6 @@ def _stored(server: Live) -> None:
         {"resourceType": "QuestionnaireResponse", "id": "of2", "status": "completed", "subject": to("Patient/p"),
          "questionnaire": "http://a.example/q|2"},
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 def split(bundle: Json) -> tuple[list[str], list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.answers import FORM, ids
 from tests.live import Live
-from tests.scenarios.world import FORM, ids
 
 
 @pytest.fixture(scope="module", autouse=True)

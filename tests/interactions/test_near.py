@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.answers import ids
 from tests.live import Live
-from tests.scenarios.world import ids
 
 PLACES = {
     "museum": (39.9163, 116.3972),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.live import JSON, Live
 Json = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 PATIENT = {"resourceType": "Patient", "name": [{"family": "A", "given": ["x", "y"]}], "gender": "male"}
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def stored(client: httpx.Client, **more: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,9 +17,10 @@ from fhir_server.interactions.searching.explaining import _stages
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
 from fhir_server.store.collections import Collections
+from tests.answers import ids
+from tests.databases import fresh
 from tests.interactions.test_search import observation
 from tests.live import Live, live
-from tests.scenarios.world import ids
 from tests.search.reading import clause
 from tests.store.copies import born, copied
 
@@ -48,8 +48,11 @@ def stay(id: str, start: str, end: str | None) -> Json:
 @pytest.fixture(scope="module")
 def narrow(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server that looks through no more than MOST resources one by one, and counts no more than 40."""
-    name, folder = f"test_{secrets.token_hex(6)}", Path(tmp_path_factory.mktemp("narrow"))
-    with live(mongo_uri, folder, database=name, most_examined=MOST, most_counted=40) as server:
+    folder = Path(tmp_path_factory.mktemp("narrow"))
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, folder, database=name, most_examined=MOST, most_counted=40) as server,
+    ):
         days = (str(date(1970, 1, 1) + timedelta(days=day)) for day in range(30))
         server.put(*(patient(f"p{n:02}", day) for n, day in enumerate(days)))
         server.put(patient("year", "1970"), patient("month", "1970-01"), patient("none"))
@@ -59,8 +62,6 @@ def narrow(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         server.put(stay("long", "2024-03-01", "2024-03-20"), stay("open", "2024-02-01", None))
         server.put(*(observation(f"o{n:02}", "Patient/p00", valueQuantity={"value": n % 2}) for n in range(50)))
         yield server
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +198,7 @@ def test_lastn_looks_through_no_more_than_a_search(doctor: httpx.Client) -> None
 @pytest.fixture(scope="module")
 def large(narrow: Live, mongo_uri: str, doctor: httpx.Client) -> Iterator[Any]:
     """A database of many Patients, one born each day, half of whom are of another institution."""
-    name = f"test_{secrets.token_hex(6)}"
-    with MongoClient(mongo_uri) as client:
+    with fresh(mongo_uri) as name, MongoClient(mongo_uri) as client:
         source, target = client[narrow.settings.database]["Patient"], client[name]["Patient"]
         target.create_indexes([_index(source, each) for each in ("term", "custodian", "birthdate", "birthdate_extent")])
         pattern = source.find_one({"_id": "p00"})
@@ -206,7 +206,6 @@ def large(narrow: Live, mongo_uri: str, doctor: httpx.Client) -> Iterator[Any]:
         target.insert_one(pattern)
         copied(target, "p00", (f"c{n}" for n in range(MANY)), lambda n: {**born(n), "org": f"org{1 + n % 2}"})
         yield client[name]
-        client.drop_database(name)
 
 
 def _index(collection: Any, name: str) -> Any:

@@ -7,9 +7,9 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
+from tests.answers import FORM, ids
 from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
-from tests.scenarios.world import FORM, ids
 
 DATES = [
     "2024",

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.answers import FORM, ids
 from tests.interactions.asking import Json, observation, pages
 from tests.interactions.test_search import permit
 from tests.live import Live
-from tests.scenarios.world import FORM, ids
 
 RESIDENT = {"system": "urn:oid:2.16.156.10011.1.3", "value": "11010519491231002X"}
 

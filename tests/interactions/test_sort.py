@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from fhir_server.interactions.searching import finding, wanted
+from tests.answers import ids
 from tests.interactions.asking import Json, observation, pages
 from tests.live import Live
-from tests.scenarios.world import ids
 
 FAMILIES = {"p1": "张", "p2": "李", "p3": "Zhao", "p4": "émile", "p5": None, "p6": "李"}
 BORN = {"p1": "1980", "p2": "1990-05", "p3": "1980-01-01", "p4": None, "p5": "1970-12-31", "p6": "1990-05"}

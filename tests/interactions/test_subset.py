@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -10,9 +9,9 @@ import pytest
 
 from fhir_server.interactions.searching import finding
 from fhir_server.search.subset import SUBSETTED
+from tests.answers import FORM
 from tests.interactions.test_search import observation, pages
 from tests.live import Live
-from tests.scenarios.world import FORM
 
 Json = dict[str, Any]
 
@@ -24,12 +23,6 @@ def _stored(server: Live) -> None:
         {"resourceType": "Patient", "id": "p", "text": narrative, "gender": "male", "contact": [{"gender": "female"}]},
         *(observation(f"o{n}", "Patient/p", note=[{"text": "n"}], valueQuantity={"value": 1.50}) for n in range(4)),
     )
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 def resources(bundle: Json) -> dict[str, Json]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.answers import ids
 from tests.live import Live
-from tests.scenarios.world import ids
 
 UCUM = "http://unitsofmeasure.org"
 DOSES = {"a": (5.4, "mg"), "b": (5400, "ug"), "c": (0.0054, "g"), "d": (5.4, "mL"), "e": (5.5, "mg")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,12 +12,6 @@ import pytest
 from tests.live import Live
 
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "name": [{"family": "张", "given": ["三"]}], "gender": "male"}
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def created(client: httpx.Client, **more: Any) -> dict[str, Any]:

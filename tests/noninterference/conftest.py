@@ -1,6 +1,7 @@
 """The two servers, and how many random examples they are asked about.
 
-NONINTERFERENCE_EXAMPLES: how many examples to run, with a new random seed; unset: a few dozen, always the same.
+NONINTERFERENCE_EXAMPLES: how many examples to run, with a new random seed; unset: USUAL, always the same. Tests whose
+examples take long run a share of them, see `share`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.noninterference.pair import Pair, pair
 
-EXAMPLES = int(os.environ.get("NONINTERFERENCE_EXAMPLES", "0"))
+USUAL, FEWEST = 40, 6
+EXAMPLES = int(os.environ.get("NONINTERFERENCE_EXAMPLES") or 0)
 # What fails is not shrunk: that takes hundreds of examples, and the message already shows the first entry that differs.
 random_examples = settings(
-    max_examples=EXAMPLES or 60,
+    max_examples=EXAMPLES or USUAL,
     derandomize=not EXAMPLES,
     deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+def share(part: int) -> settings:
+    """Return the settings of a test that runs one of so many examples: 3 is a third of them."""
+    return settings(random_examples, max_examples=max(FEWEST, random_examples.max_examples // part))
 
 
 @pytest.fixture(scope="module")

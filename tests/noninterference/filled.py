@@ -13,9 +13,9 @@ from fhir_server.crypto.keyring import Keyring
 from fhir_server.errors import Conflict
 from fhir_server.settings import Settings
 from fhir_server.store.consents import BUCKETS, BY_PATIENT, EPOCHS
+from fhir_server.store.drafts import Draft, Removal, earlier
 from fhir_server.store.numbers import MEMBERSHIPS
 from fhir_server.store.resources import Ungated
-from fhir_server.store.writing import Draft, Removal, earlier
 from tests.live import Clock
 from tests.noninterference.oracle import NOW
 from tests.noninterference.world import Step, World
@@ -41,6 +41,7 @@ class Store:
         self.parts: Parts = assemble(settings, keyring, uri=uri, clock=Clock(NOW))
         self.client: MongoClient[dict[str, Any]] = MongoClient(uri, tz_aware=True)
         self.database = self.client[settings.database]
+        self._emptied = True
         self.run(self.parts.ready())
 
     def run(self, work: Any) -> Any:
@@ -59,6 +60,7 @@ class Store:
         self.database[EPOCHS].bulk_write(
             [UpdateOne({"_id": bucket}, {"$inc": {"n": 1}}, upsert=True) for bucket in (*range(BUCKETS), MEMBERSHIPS)]
         )
+        self._emptied = True
 
     def _filled(self) -> list[str]:
         """Return the names of the collections to be emptied that hold anything, by one command for all of them."""
@@ -67,23 +69,27 @@ class Store:
         return [each["name"] for each in self.database[names[0]].aggregate([*_name_if_filled(names[0]), *unions])]
 
     def write(self, world: World) -> None:
-        """Store a world as it came about."""
+        """Store a world as it came about. In a store just emptied, only what this world wrote is looked for again."""
+        there: set[tuple[str, str]] | None = set() if self._emptied else None
+        self._emptied = False
 
         async def all_of_it() -> None:
             for number, group in enumerate(world.groups):
                 try:
-                    await self._group(group, instant_of(number))
+                    await self._group(group, instant_of(number), there)
                 except Conflict:  # what one step changes by moving a person's records, another of the group changes too
                     for step in group:
-                        await self._group([step], instant_of(number))
+                        await self._group([step], instant_of(number), there)
 
         self.run(all_of_it())
 
-    async def _group(self, group: Sequence[Step], at: int) -> None:
+    async def _group(self, group: Sequence[Step], at: int, there: set[tuple[str, str]] | None) -> None:
+        """Store some steps together. there: the resources that are stored already; None if that is to be looked for."""
         services = self.parts.services
         drafts, removals = [], []
         for step in group:
-            versions = await services.resources.versions(step.type, step.id, EVERYTHING)
+            known = there is None or (step.type, step.id) in there
+            versions = await services.resources.versions(step.type, step.id, EVERYTHING) if known else []
             last = versions[0] if versions else None
             if step.resource is None:
                 assert last
@@ -102,6 +108,8 @@ class Store:
             )
         unit, *_ = await services.writer.store(drafts, removals, at=at)
         await services.committer.commit(unit)
+        if there is not None:
+            there.update((step.type, step.id) for step in group)
 
     async def _whole(self, step: Step) -> dict[str, Any]:
         found = await self.parts.services.resources.read(step.type, step.id, EVERYTHING)
@@ -110,6 +118,7 @@ class Store:
 
     def hold(self, versions: Iterable[tuple[Version, bool]]) -> None:
         """Store exactly these versions, each as current or as an earlier one; nothing of the others is known here."""
+        self._emptied = False
         held = list(versions)
         self._link(version for version, _ in held)
         # Patients by themselves: what one of their earlier versions says is not how their records are filed.

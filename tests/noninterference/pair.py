@@ -81,9 +81,9 @@ class Pair:
             content=asked.body,
             headers={"Authorization": f"Bearer {token}", "Content-Type": asked.content_type, **dict(asked.headers)},
         )
-        requester = self.a.bearer.verify(token, now=0)
 
         def opened(match: re.Match[bytes]) -> bytes:
+            requester = self.a.bearer.verify(token, now=0)
             place, cursor = match[1].decode(), match[2].decode()
             try:
                 held = opened_cursor(self._keyring.cursor_key, requester, place, cursor)

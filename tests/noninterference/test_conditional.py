@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.consent_engine.build import HIV, coding
 from tests.live import JSON, Live, live
 from tests.noninterference.agreements import Json
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.oracle import Oracle
 from tests.noninterference.pair import Asked, Pair
 from tests.noninterference.test_found import denial, patient, record
@@ -52,7 +52,7 @@ def creating(url: str, resource: Json) -> Iterator[Asked]:
     yield Asked("POST", "", json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode())
 
 
-@settings(random_examples, max_examples=max(20, random_examples.max_examples // 3))
+@share(3)
 @given(st.data())
 def test_conditions_find_what_may_be_seen_and_nothing_else(servers: Pair, data: st.DataObject) -> None:
     world, user, oracle = prepared(servers, data)
@@ -87,12 +87,6 @@ def seen(oracle: Oracle, type: str, id: str, letter: str) -> bool:
 
 
 # Each conditional interaction by itself
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1", "org1") as client:
-        yield client
 
 
 def numbered(id: str, number: str, **elements: Any) -> Json:

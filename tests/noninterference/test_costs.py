@@ -4,19 +4,15 @@ them refuses, answers what it answers, and counts what it counts.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import date, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from pymongo import MongoClient
 
-from tests.live import JSON, Clock, Live, live
-from tests.noninterference.oracle import NOW
-from tests.noninterference.test_results import DENIAL, LABELLED, Two, observed, person, to
+from tests.noninterference.test_results import DENIAL, LABELLED, observed, person, to
+from tests.noninterference.two import Two, serving
 from tests.noninterference.world import BASE
 from tests.store.copies import born, copied
 
@@ -77,33 +73,14 @@ REFUSED = [
 @pytest.fixture(scope="module")
 def two(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     """A server that holds thousands of records more than the other, all of them hidden from the doctor."""
-    folder, names = tmp_path_factory.mktemp("two"), [f"test_{secrets.token_hex(6)}" for _ in "ab"]
-    common: dict[str, Any] = {"base_url": BASE, "clock": Clock(NOW), "most_examined": 12, "most_counted": 25}
-    with ExitStack() as stack:
-        mongo: MongoClient[Json] = stack.enter_context(MongoClient(mongo_uri))
-        for name in names:
-            stack.callback(mongo.drop_database, name)
-        both = [stack.enter_context(live(mongo_uri, folder, database=name, **common)) for name in names]
-
-        def client(server: Live, token: str) -> httpx.Client:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON, "Accept": JSON}
-            base = f"http://127.0.0.1:{server.settings.port}/fhir/"
-            return stack.enter_context(httpx.Client(base_url=base, headers=headers, timeout=60))
-
-        whole, visible = both
-        for server, organization, resources in [
-            (whole, "org1", [*VISIBLE, DENIED]),
-            (whole, "org2", ELSEWHERE),
-            (visible, "org1", VISIBLE),
-        ]:
-            token = server.token("system", f"Device/{organization}", organization, scope="system/*.cruds")
-            system = client(server, token)
-            for each in resources:
-                answer = system.put(f"{each['resourceType']}/{each['id']}", json=each)
-                assert answer.status_code == 201, answer.text
-        _hide(mongo[names[0]])
-        doctors = (client(each, whole.token("practitioner", "Practitioner/dr1")) for each in both)
-        yield Two(whole, (next(doctors), next(doctors)))
+    everything = {"org1": [*VISIBLE, DENIED], "org2": ELSEWHERE}
+    settings = {"most_examined": 12, "most_counted": 25}
+    with (
+        serving(mongo_uri, tmp_path_factory.mktemp("two"), everything, VISIBLE, **settings) as found,
+        MongoClient[Json](mongo_uri) as mongo,
+    ):
+        _hide(mongo[found.whole.settings.database])
+        yield found
 
 
 def _hide(database: Any) -> None:

@@ -7,10 +7,10 @@ patient and whoever is of the institution that keeps the Consent.
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.oracle import Oracle, User
 from tests.noninterference.pair import Answer, Asked, Pair, visible
 from tests.noninterference.questions import Questions, users
@@ -44,7 +44,7 @@ def may_ask_whether(oracle: Oracle, last: Version) -> bool:
     return user.role == "patient" and oracle.records.record(last).persons == {own}
 
 
-@settings(random_examples, max_examples=max(12, random_examples.max_examples // 5))
+@share(5)
 @given(st.data())
 def test_who_may_not_ask_is_answered_as_about_nothing(servers: Pair, data: st.DataObject) -> None:
     world = data.draw(worlds(servers.fresh()), label="world")

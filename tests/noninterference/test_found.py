@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -44,12 +43,6 @@ def denial(id: str, of: str, **elements: Any) -> Json:
     said = deny(actor=[actor("Practitioner/dr1")], **elements)
     who = {"id": id, "patient": {"reference": f"Patient/{of}"}, "category": [concept(LOINC, "59284-0")]}
     return {**consent(said), **who, "policyRule": {"text": "-"}}
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1", "org1") as client:
-        yield client
 
 
 def statuses(client: httpx.Client, *paths: str) -> list[int]:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.consent_engine.build import LOINC, concept, consent, obligation, permit
 from tests.noninterference.agreements import Json
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.masks import ELEMENTS
 from tests.noninterference.oracle import User
 from tests.noninterference.pair import Asked, Pair, visible
@@ -123,7 +123,7 @@ def _permit(draw: st.DrawFn, id: str, patient: str) -> Step:
     return Step("Consent", id, {**said, "dateTime": "2026-01"}, "h1", by_patient=True)
 
 
-@settings(random_examples, max_examples=max(15, random_examples.max_examples // 4))
+@share(4)
 @given(st.data())
 def test_what_is_withheld_is_not_asked_for(servers: Pair, data: st.DataObject) -> None:
     world = data.draw(withholding(servers.fresh()), label="world")

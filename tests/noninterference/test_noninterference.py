@@ -1,7 +1,7 @@
 """The one property: every answer is that of a server that holds only what the requester may see.
 
 NONINTERFERENCE_EXAMPLES=1000 runs that many examples, from another random seed each time; without it a few dozen, always
-the same.
+the same (conftest.py).
 """
 
 from __future__ import annotations

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from pymongo import MongoClient
 
 from tests.consent_engine.build import HIV, coding
+from tests.databases import fresh
 from tests.live import Clock, Live, live
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.filled import TYPES
 from tests.noninterference.pair import Asked, Pair, visible
 from tests.noninterference.questions import users
@@ -46,7 +44,7 @@ def operations(world: World, limits: str) -> list[str]:
     return asked
 
 
-@settings(random_examples, max_examples=max(15, random_examples.max_examples // 4))
+@share(4)
 @given(st.data())
 def test_histories_and_operations_tell_nothing_of_what_is_hidden(servers: Pair, data: st.DataObject) -> None:
     compare_operations(servers, data)
@@ -69,7 +67,7 @@ def compare_operations(servers: Pair, data: st.DataObject) -> None:
                 pytest.fail(f"{path} {difference}")
 
 
-@settings(random_examples, max_examples=max(8, random_examples.max_examples // 8))
+@share(8)
 @given(st.data())
 def test_labels_cannot_be_added_to_what_is_hidden(servers: Pair, data: st.DataObject) -> None:
     _, user, oracle = prepared(servers, data)
@@ -90,12 +88,12 @@ def test_labels_cannot_be_added_to_what_is_hidden(servers: Pair, data: st.DataOb
 @pytest.fixture(scope="module")
 def still(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server whose clock stands still, so that two answers differ by what is stored alone."""
-    name = f"test_{secrets.token_hex(6)}"
     clock = Clock(datetime(2026, 6, 15, tzinfo=UTC))
-    with live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, clock=clock) as running:
+    with (
+        fresh(mongo_uri) as name,
+        live(mongo_uri, tmp_path_factory.mktemp("installation"), database=name, clock=clock) as running,
+    ):
         yield running
-    with MongoClient[dict[str, Any]](mongo_uri) as client:
-        client.drop_database(name)
 
 
 def test_what_others_store_and_patients_deny_changes_no_answer(still: Live) -> None:

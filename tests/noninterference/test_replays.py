@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.audit.basis import details_of
 from tests.noninterference.agreements import ORGANIZATIONS
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.filled import TYPES
 from tests.noninterference.pair import Pair
 from tests.noninterference.questions import users
@@ -26,7 +26,7 @@ def questions(world: World) -> list[str]:
     return [*reads, *(f"{each}/_history/1" for each in reads), *(f"{type}?_count=50" for type in TYPES)]
 
 
-@settings(random_examples, max_examples=max(5, random_examples.max_examples // 8))
+@share(8)
 @given(st.data())
 def test_every_decision_comes_out_again(servers: Pair, data: st.DataObject) -> None:
     world = data.draw(worlds(servers.fresh()), label="world")

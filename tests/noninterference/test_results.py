@@ -6,27 +6,17 @@ has denied: in front of, between and behind what is visible, in every order.
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
-from pymongo import MongoClient
 
-from fhir_server.app import keyring_of
-from fhir_server.interactions.cursor import opened_cursor
 from tests.consent_engine.build import HIV, coding
-from tests.live import JSON, Clock, Live, live
-from tests.noninterference.oracle import NOW
 from tests.noninterference.test_found import denial
+from tests.noninterference.two import Two, serving
 from tests.noninterference.world import BASE
 
 Json = dict[str, Any]
-CURSOR = re.compile(re.escape(BASE) + r"/?([^?\"]*)\?_cursor=([A-Za-z0-9_-]+)")
 
 
 def to(reference: str) -> Json:
@@ -123,55 +113,13 @@ PATHS = [
 ]
 
 
-@dataclass
-class Two:
-    """A server that holds everything, one that holds what is visible, and a doctor's clients of both."""
-
-    whole: Live
-    clients: tuple[httpx.Client, httpx.Client]
-
-    def answers(self, path: str) -> Iterator[tuple[httpx.Response, str]]:
-        for client in self.clients:
-            answer = client.get(path)
-            yield answer, CURSOR.sub(self._opened, answer.text)
-
-    def _opened(self, link: re.Match[str]) -> str:
-        token = self.clients[0].headers["Authorization"].removeprefix("Bearer ")
-        requester = self.whole.bearer.verify(token, now=0)
-        key = keyring_of(self.whole.settings).cursor_key
-        return f"{link[1]} {opened_cursor(key, requester, link[1], link[2])!r}"
-
-
 @pytest.fixture(scope="module")
 def two(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    folder, names = tmp_path_factory.mktemp("two"), [f"test_{secrets.token_hex(6)}" for _ in "ab"]
+    everything = {"org1": [*DENIED[:1], *VISIBLE, *DENIED[1:]], "org2": ELSEWHERE}
     # Less than what is hidden and visible together, so that an estimate that looked at both would refuse.
-    common: dict[str, Any] = {"base_url": BASE, "page_size": 2, "clock": Clock(NOW), "most_examined": 6}
-    with ExitStack() as stack:
-        both = [stack.enter_context(live(mongo_uri, folder, database=name, **common)) for name in names]
-
-        def client(server: Live, token: str) -> httpx.Client:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON, "Accept": JSON}
-            base = f"http://127.0.0.1:{server.settings.port}/fhir/"
-            return stack.enter_context(httpx.Client(base_url=base, headers=headers, timeout=60))
-
-        whole, visible = both
-        for server, organization, resources in [
-            (whole, "org1", [*DENIED[:1], *VISIBLE, *DENIED[1:]]),
-            (whole, "org2", ELSEWHERE),
-            (visible, "org1", VISIBLE),
-        ]:
-            system = client(
-                server, server.token("system", f"Device/{organization}", organization, scope="system/*.cruds")
-            )
-            for each in resources:
-                answer = system.put(f"{each['resourceType']}/{each['id']}", json=each)
-                assert answer.status_code == 201, answer.text
-        doctors = (client(each, whole.token("practitioner", "Practitioner/dr1")) for each in both)
-        yield Two(whole, (next(doctors), next(doctors)))
-    with MongoClient(mongo_uri) as mongo:
-        for name in names:
-            mongo.drop_database(name)
+    settings = {"page_size": 2, "most_examined": 6}
+    with serving(mongo_uri, tmp_path_factory.mktemp("two"), everything, VISIBLE, **settings) as found:
+        yield found
 
 
 @pytest.mark.parametrize("path", PATHS)

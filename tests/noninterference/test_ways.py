@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.store import candidates, permitted
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.disputes import disputed
 from tests.noninterference.pair import Pair, pair
 from tests.noninterference.test_noninterference import compare
 from tests.noninterference.test_operations import compare_operations
 from tests.noninterference.world import worlds
 
-some_examples = settings(random_examples, max_examples=max(10, random_examples.max_examples // 6))
+some_examples = share(6)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_where_candidates_are_judged_one_by_one(servers: Pair, data: st.DataObje
 
 
 @pytest.mark.usefixtures("few")
-@settings(random_examples, max_examples=max(5, random_examples.max_examples // 12))
+@share(12)
 @given(st.data())
 def test_where_candidates_of_histories_and_operations_are_judged(servers: Pair, data: st.DataObject) -> None:
     compare_operations(servers, data)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.consent_engine.build import LOINC, concept, consent, permit
 from tests.noninterference.agreements import Json
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import share
 from tests.noninterference.filled import TYPES
 from tests.noninterference.oracle import Oracle, User
 from tests.noninterference.pair import Answer, Asked, Pair, visible
@@ -52,7 +52,7 @@ def nameless(answer: Answer) -> Answer:
     return replace(answer, body=SERVERS_IDS.sub(b"id", answer.body), headers=headers)
 
 
-@settings(random_examples, max_examples=max(20, random_examples.max_examples // 3))
+@share(3)
 @given(st.data())
 def test_a_write_to_what_is_hidden_is_answered_as_one_to_nothing(servers: Pair, data: st.DataObject) -> None:
     world, user, oracle = prepared(servers, data)
@@ -74,7 +74,7 @@ def test_a_write_to_what_is_hidden_is_answered_as_one_to_nothing(servers: Pair, 
     assert stored(servers) == before
 
 
-@settings(random_examples, max_examples=max(20, random_examples.max_examples // 3))
+@share(3)
 @given(st.data())
 def test_what_may_be_created_does_not_depend_on_what_is_hidden(servers: Pair, data: st.DataObject) -> None:
     world, user, oracle = prepared(servers, data)

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
 from fhir_server.operations import enforcement
 from tests.consent_engine.build import ACT_CODE, SCOPE, T0, actor, codings, concept, consent, deny, permit
-from tests.live import Clock, Live, live
+from tests.live import Live
 from tests.operations.test_explain_access import plain
 
 Json = dict[str, Any]
 ORG2 = "Organization/org2"
 AMBIGUOUS = {"policyRule": concept(ACT_CODE, "OPTOUT")}
 UNKNOWN: Json = {"purpose": codings("urn:x", "unknown")}
-
-
-@pytest.fixture(scope="module")
-def timed(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server whose clock goes where a test sets it."""
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("i"), database=name, clock=Clock(T0)) as running:
-        yield running
-    with MongoClient[Json](mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

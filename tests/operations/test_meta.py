@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -16,12 +15,6 @@ Json = dict[str, Any]
 TAG = {"system": "urn:tag", "code": "a", "display": "A"}
 OTHER = {"system": "urn:tag", "code": "b"}
 PROFILE = "http://example.org/StructureDefinition/p"
-
-
-@pytest.fixture(scope="module")
-def emr(server: Live) -> Iterator[httpx.Client]:
-    with server.system() as client:
-        yield client
 
 
 def meta_of(answer: httpx.Response) -> Json:

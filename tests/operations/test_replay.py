@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,21 +13,11 @@ from pymongo import MongoClient
 from fhir_server.app import assemble, keyring_of
 from fhir_server.store.keys import KEYS
 from tests.consent_engine.build import HIV, T0, actor, coding, consent, deny, permit
-from tests.live import Clock, Live, live
+from tests.live import Live
 from tests.operations.test_explain_access import plain
 
 Json = dict[str, Any]
 ORG2 = "Organization/org2"
-
-
-@pytest.fixture(scope="module")
-def timed(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server whose clock goes where a test sets it."""
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("i"), database=name, clock=Clock(T0)) as running:
-        yield running
-    with MongoClient[Json](mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

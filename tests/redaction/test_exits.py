@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 import fhir_server
+from tests.answers import FORM
 from tests.consent_engine.build import HIV, actor, coding, deny
 from tests.live import Live
 from tests.redaction.world import (
@@ -20,6 +21,7 @@ from tests.redaction.world import (
     WORD,
     Json,
     composition,
+    encounter,
     measured,
     obliged,
     observation,
@@ -28,7 +30,6 @@ from tests.redaction.world import (
     to,
 )
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 HELD = {"resourceType": "Patient", "id": "held", "telecom": [{"system": "phone", "value": PHONE}]}
 
 
@@ -40,13 +41,7 @@ def stored(server: Live) -> None:
         observation("o", "p", encounter=to("Encounter/e"), note=[{"text": WORD}], **measured(5)),
         observation("c", "p", contained=[HELD], performer=[to("#held")], effectiveDateTime="2026-01-02"),
         observation("h", "p", meta={"security": [coding(*HIV)]}),
-        {
-            "resourceType": "Encounter",
-            "id": "e",
-            "status": "finished",
-            "class": {"code": "AMB"},
-            "subject": to("Patient/p"),
-        },
+        encounter("e", "p"),
         composition(
             "x", "p", section("labs", "Observation/o"), section("hiv", "Observation/h", section=[section("in")])
         ),
@@ -60,12 +55,6 @@ def stored(server: Live) -> None:
     )
     no_hiv = deny(actor=[actor("Practitioner/dr1")], securityLabel=[coding(*HIV)])
     server.put(obliged("k", "p", "Patient.telecom", "Observation.note", provision=[no_hiv]))
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 def inside(value: Any) -> Iterator[Json]:

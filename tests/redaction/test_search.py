@@ -6,23 +6,20 @@ Dr1 is shown, and no such Consent. Whatever Dr1 asks, both answer the same, the 
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any, NamedTuple
 
-import httpx
 import pytest
-from pymongo import MongoClient
 
-from tests.live import Live, live
+from tests.answers import FORM
+from tests.live import Live
+from tests.redaction.both import Both, asking, said, serving, without
 from tests.redaction.world import (
     MASK,
     PHONE,
     WORD,
     Json,
     composition,
+    encounter,
     measured,
     obliged,
     observation,
@@ -31,15 +28,7 @@ from tests.redaction.world import (
     to,
 )
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 WITHHELD = ("Patient.telecom", "Patient.birthDate", "Patient.name.given", "Observation.value", "Observation.encounter")
-
-
-class Both(NamedTuple):
-    """Dr1's clients of servers A and B."""
-
-    a: httpx.Client
-    b: httpx.Client
 
 
 def whole() -> list[Json]:
@@ -50,13 +39,7 @@ def whole() -> list[Json]:
         observation("po", "p", encounter=to("Encounter/e"), component=[{**code, **measured(7)}], **measured(5)),
         observation("pn", "p", component=[{**code, **measured(8)}]),
         observation("qo", "q", encounter=to("Encounter/e"), component=[{**code, **measured(7)}], **measured(5)),
-        {
-            "resourceType": "Encounter",
-            "id": "e",
-            "status": "finished",
-            "class": {"code": "AMB"},
-            "subject": to("Patient/q"),
-        },
+        encounter("e", "q"),
         composition(
             "x", "p", section("labs", "Observation/po"), section("gone", "Observation/pn", "Observation/never")
         ),
@@ -81,40 +64,13 @@ def left() -> list[Json]:
     return found
 
 
-def without(resource: Json, *names: str) -> Json:
-    return {key: value for key, value in resource.items() if key not in names}
-
-
 @pytest.fixture(scope="module")
 def both(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    with ExitStack() as stack:
-        servers: list[Live] = []
-        for letter in "ab":
-            name, folder = f"test_{secrets.token_hex(6)}", tmp_path_factory.mktemp(letter)
-            stack.callback(drop, mongo_uri, name)
-            servers.append(stack.enter_context(live(mongo_uri, folder, database=name)))
-        a, b = servers
+    with serving(mongo_uri, tmp_path_factory) as (a, b):
         a.put(*whole(), obliged("k", "p", *WITHHELD))
         b.put(*left(), obliged("k", "p"))
-        yield Both(*(stack.enter_context(each.client("practitioner", "Practitioner/dr1")) for each in servers))
-
-
-def drop(uri: str, name: str) -> None:
-    with MongoClient[Any](uri) as client:
-        client.drop_database(name)
-
-
-def said(answer: httpx.Response) -> Any:
-    """Return what an answer says, its links and the metas of its resources aside."""
-    return answer.status_code, bare(
-        json.loads(answer.text.replace(str(answer.url.copy_with(path="/", query=None)), "/"))
-    )
-
-
-def bare(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: bare(each) for key, each in value.items() if key not in ("meta", "link", "fullUrl")}
-    return [bare(each) for each in value] if isinstance(value, list) else value
+        with asking(a, b) as clients:
+            yield clients
 
 
 # query; which records it finds ("" none; None: what B finds is enough)

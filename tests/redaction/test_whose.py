@@ -5,14 +5,11 @@ Server A holds the whole records, with Consents by which that is withheld from D
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from tests.live import live
-from tests.redaction.test_search import Both, drop, said, without
+from tests.redaction.both import Both, asking, said, serving, without
 from tests.redaction.world import MASK, PHONE, Json, obliged, observation, patient, to
 
 NUMBER = "11010519491231002X"
@@ -62,19 +59,14 @@ def both(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         elif each["id"] == "pd":
             each = {**each, "contained": [{**each["contained"][0], "identifier": [MASK], "telecom": [MASK]}]}
         shown.append(each)
-    with ExitStack() as stack:
-        servers = []
-        for letter in "ab":
-            name, folder = f"test_{secrets.token_hex(6)}", tmp_path_factory.mktemp(letter)
-            stack.callback(drop, mongo_uri, name)
-            servers.append(stack.enter_context(live(mongo_uri, folder, database=name)))
-        a, b = servers
+    with serving(mongo_uri, tmp_path_factory) as (a, b):
         a.put(*own, obliged("k", "p", *WITHHELD))
         a.put(*others, obliged("k2", "p2", *WITHHELD), organization="org2")
         b.put(*shown, obliged("k", "p"))
         left = {**without(known("p2"), "text"), "identifier": [MASK], "telecom": [MASK]}
         b.put(left, others[1], obliged("k2", "p2"), organization="org2")
-        yield Both(*(stack.enter_context(each.client("practitioner", "Practitioner/dr1")) for each in servers))
+        with asking(a, b) as clients:
+            yield clients
 
 
 ASKED = [

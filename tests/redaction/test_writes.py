@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -25,12 +25,6 @@ def stored(server: Live) -> None:
         composition("y", "p", section("labs", "Observation/o")),
         obliged("k", "p", "Patient.telecom"),
     )
-
-
-@pytest.fixture(scope="module")
-def doctor(server: Live) -> Iterator[httpx.Client]:
-    with server.client("practitioner", "Practitioner/dr1") as client:
-        yield client
 
 
 Write = Callable[[httpx.Client, Json], httpx.Response]

@@ -50,6 +50,16 @@ def observation(id: str, of: str, **elements: Any) -> Json:
     }
 
 
+def encounter(id: str, of: str) -> Json:
+    return {
+        "resourceType": "Encounter",
+        "id": id,
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": to(f"Patient/{of}"),
+    }
+
+
 def measured(value: float) -> Json:
     unit = {"unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"}
     return {"valueQuantity": {"value": value, **unit}}

@@ -26,9 +26,9 @@ from fhir_server.app import Parts, assemble, keyring_of
 from fhir_server.interactions.call import Services
 from fhir_server.reindexing.definitions import PARAMETERS
 from fhir_server.settings import Settings
+from fhir_server.store.drafts import Draft
 from fhir_server.store.ids import new_id
 from fhir_server.store.numbers import EPOCHS, NUMBERS, Outdated
-from fhir_server.store.writing import Draft
 from tests.live import Live, free_port, live
 from tests.reindexing.test_search_parameters import OPERATOR, built, parameter, patient
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.fhir_json import FhirDecimal
@@ -224,3 +225,16 @@ queries = {
     type: st.lists(st.one_of(each), min_size=1, max_size=3).map(lambda parts, type=type: f"{type}?{'&'.join(parts)}")
     for type, each in SEARCHES.items()
 }
+
+
+def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """Return values of a strategy; the same ones in every run."""
+    found: list[Any] = []
+
+    @settings(max_examples=count, database=None, deadline=None, derandomize=True)
+    @given(strategy)
+    def collect(value: Any) -> None:
+        found.append(value)
+
+    collect()
+    return found

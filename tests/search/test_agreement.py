@@ -35,6 +35,7 @@ from tests.search.reading import CHINA, MATCHES, PROJECT, clause
 from tests.search.strategies import (
     RESOURCES,
     conditions,
+    drawn,
     escaped,
     observations,
     patients,
@@ -110,19 +111,6 @@ def literally(clause: Clause) -> Clause:
         return widened(node, ()) if isinstance(node, PersonReference) else node
 
     return transform(clause, planned)
-
-
-def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Return values of a strategy; the same ones in every run."""
-    found: list[Any] = []
-
-    @settings(max_examples=count, database=None, deadline=None, derandomize=True)
-    @given(strategy)
-    def collect(value: Any) -> None:
-        found.append(value)
-
-    collect()
-    return found
 
 
 PUBLISHED = ("Patient", "Observation", "Condition", "RiskAssessment")

@@ -8,15 +8,15 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.definitions.registry import registry
 from fhir_server.search.matches import Matches
 from fhir_server.search.parse import parse
+from tests.answers import ids
 from tests.live import Live
-from tests.scenarios.world import ids
 from tests.search.reading import NOW
+from tests.search.strategies import drawn
 
 Json = dict[str, Any]
 IDS = ("1", "2", "3", "4")
@@ -178,19 +178,6 @@ def searches() -> st.SearchStrategy[tuple[str, list[tuple[str, str]]]]:
         return st.tuples(st.just(type), asked | filtered)
 
     return st.sampled_from(list(SIMPLE)).flatmap(of)
-
-
-def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Return values of a strategy; the same ones in every run."""
-    found: list[Any] = []
-
-    @settings(max_examples=count, database=None, deadline=None, derandomize=True)
-    @given(strategy)
-    def collect(value: Any) -> None:
-        found.append(value)
-
-    collect()
-    return found
 
 
 @pytest.mark.parametrize("narrowing", [False, True], ids=["", "narrowing"])

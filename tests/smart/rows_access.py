@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
 
 from tests.consent_engine.build import actor, deny
 from tests.smart.cast import agreed
-from tests.smart.table import Requirement
+from tests.smart.opened import OPENED, RESULTS, found, read
+from tests.smart.table import named
 from tests.smart.world import World
 
 SCOPES = "Scopes: FHIR Resource Scope Syntax"
 BATCH = "Scopes: Batches and Transactions"
 ACCESS = "App Launch: Access FHIR API"
-OPENED = (
-    "Patient/p1",
-    "Patient/p2",
-    "Observation/laboratory-1",
-    "Observation/vital-signs-1",
-    "Encounter/e1",
-    "Encounter/e2",
-)
-RESULTS = ("Observation/laboratory-1", "Observation/vital-signs-1")
-
-
-def _read(world: World, token: str) -> set[str]:
-    return {path for path in OPENED if world.get(path, token).status_code == 200}
-
-
-def _found(world: World, token: str) -> set[str]:
-    """Return which of OPENED are found by searches."""
-    found = set()
-    for type in ("Patient", "Observation", "Encounter"):
-        answer = world.get(type, token)
-        if answer.status_code == 200:
-            entries = answer.json().get("entry", [])
-            found |= {f"{type}/{each['resource']['id']}" for each in entries if each["search"]["mode"] == "match"}
-    return found
 
 
 def _at_most_what_the_app_may(world: World) -> None:
     said = world.granted(scope="launch/patient patient/*.rs user/*.cruds", client_id="narrow")
     assert set(said["scope"].split()) <= {"launch/patient", "patient/Observation.rs"}
-    assert _read(world, said["access_token"]) == {*RESULTS}
+    assert read(world, said["access_token"]) == {*RESULTS}
 
 
 def _no_context_mixes(world: World) -> None:
     said = world.granted(scope="patient/Patient.rs user/Observation.r system/*.cruds")
     assert "system/" not in said["scope"]
-    assert _read(world, said["access_token"]) == {
+    assert read(world, said["access_token"]) == {
         "Patient/p1",
         *RESULTS,
         "Observation/laboratory-2",
@@ -62,7 +37,7 @@ def _a_backend_gets_system_scopes_only(world: World) -> None:
     answer = world.backend(scope="system/Patient.rs user/Observation.rs patient/*.rs launch/patient openid")
     assert answer.status_code == 200
     token = answer.json()["access_token"]
-    assert _read(world, token) == {"Patient/p1", "Patient/p2"}
+    assert read(world, token) == {"Patient/p1", "Patient/p2"}
 
 
 def _a_denial_counts_at_once(world: World) -> None:
@@ -70,7 +45,7 @@ def _a_denial_counts_at_once(world: World) -> None:
     assert world.get("Patient/p2", token).status_code == 200
     world.live.put(agreed("c2", "Patient/p2", deny(actor=[actor("Practitioner/d7")])))
     assert world.get("Patient/p2", token).status_code == 404
-    assert _found(world, token) == set()
+    assert found(world, token) == set()
 
 
 def _writing_needs_its_letter(world: World) -> None:
@@ -123,9 +98,7 @@ def _an_encoded_slash_reaches_nothing(world: World) -> None:
         ), path
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"scope-{name}", section, says, holds)
-
+_row = named("scope")
 
 ROWS = (
     _row("at-most", "Scopes: granted scopes", "never more than the app is registered for", _at_most_what_the_app_may),

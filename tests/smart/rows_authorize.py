@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.smart.table import Requirement
+from tests.smart.table import named
 from tests.smart.world import World, back, challenge
 
 REQUEST = "App Launch: Obtain authorization code"
@@ -117,9 +117,7 @@ def _no_prompt_without_a_session(world: World) -> None:
     assert back(world.asked(prompt="none"), world.redirect)["error"] in ("login_required", "interaction_required")
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"authorize-{name}", section, says, holds)
-
+_row = named("authorize")
 
 ROWS = (
     _row("get-and-post", REQUEST, "GET and POST lead to the same sign-in", _both_methods_lead_to_the_sign_in),

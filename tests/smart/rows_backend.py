@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.smart.cast import PASSWORD
 from tests.smart.keys import CLIENT_ASSERTION, confused, es384, rs384, stating, unsigned
-from tests.smart.table import Requirement, at_once, refused
+from tests.smart.table import Requirement, at_once, named, refused
 from tests.smart.world import World
 
 REGISTERED = "Client Authentication: Asymmetric, Registering a client"
@@ -151,8 +151,7 @@ def _an_institution_writes_as_itself(world: World) -> None:
     assert world.get("Patient/p1", world.backend_token()).json()["meta"]["versionId"] == "1"
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"backend-{name}", section, says, holds)
+_row = named("backend")
 
 
 def _claim(name: str, says: str, make: Callable[[World], str]) -> Requirement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,7 +12,7 @@ from joserfc.jwk import ECKey
 
 from fhir_server.auth.server.authority import Authority
 from tests.smart.keys import confused, unsigned
-from tests.smart.table import Requirement
+from tests.smart.table import named
 from tests.smart.world import World
 
 ACCESS = "App Launch: Access FHIR API"
@@ -138,9 +137,7 @@ def _the_answer_tells_nothing(world: World) -> None:
     assert len(answers) == 1
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"scope-{name}", section, says, holds)
-
+_row = named("scope")
 
 ROWS = (
     _row("no-token", BEARER, "without a token: 401, and how to authenticate", _without_a_token),

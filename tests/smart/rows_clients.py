@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 from tests.smart.cast import PASSWORD
 from tests.smart.keys import CLIENT_ASSERTION, es384, stating
-from tests.smart.table import Requirement, refused
+from tests.smart.table import named, refused
 from tests.smart.world import VERIFIER, World
 
 SYMMETRIC = "Client Authentication: Symmetric"
@@ -72,9 +71,7 @@ def _what_an_app_signs_is_checked(world: World) -> None:
         refused(_signed(world, **changes), "invalid_client", "invalid_grant", "unauthorized_client")
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"token-{name}", section, says, holds)
-
+_row = named("token")
 
 ROWS = (
     _row("secret", SYMMETRIC, "an app with a secret sends it", _a_secret_is_needed),

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.smart.table import Requirement, refused
+from tests.smart.table import named, refused
 from tests.smart.world import World
 
 EMR = "RFC 7523, 2.1 and 3: JWTs as authorization grants"
@@ -50,9 +50,7 @@ def _a_statement_counts_once(world: World) -> None:
     refused(_spoken_for(world, jti="once"), "invalid_grant")
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"backend-{name}", section, says, holds)
-
+_row = named("backend")
 
 ROWS = (
     _row(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tests.smart.table import Requirement
+from tests.smart.table import named
 from tests.smart.world import World, back
 
 CONTEXT = "Scopes: Launch context arrives with your access_token"
@@ -70,8 +68,7 @@ def _who_may_launch(world: World) -> None:
     assert world.http.post(f"{world.origin}/auth/launch", json=said).status_code == 401
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"authorize-{name}", section, says, holds)
+_row = named("authorize")
 
 
 def _a_patient_is_established(world: World) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 
-from tests.smart.table import Requirement, at_once, refused
+from tests.smart.table import at_once, named, refused
 from tests.smart.world import World
 
 REFRESH = "App Launch: Refresh access token"
@@ -116,9 +115,7 @@ def _others_do_not_revoke(world: World) -> None:
     assert _refresh(world, said["refresh_token"]).status_code == 200
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"token-{name}", section, says, holds)
-
+_row = named("token")
 
 ROWS = (
     _row("refresh", REFRESH, "refreshing gives the same scope and context, and another refresh token", _refreshed),

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.smart.table import Requirement
+from tests.smart.opened import RESULTS, found, read
+from tests.smart.table import named
 from tests.smart.world import World
 
 SCOPES = "Scopes: FHIR Resource Scope Syntax"
 V1 = "Scopes: Scopes for requesting FHIR Resources"
 FINE = "Scopes: Finer-grained resource constraints"
 LABORATORY = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
-OPENED = (
-    "Patient/p1",
-    "Patient/p2",
-    "Observation/laboratory-1",
-    "Observation/vital-signs-1",
-    "Encounter/e1",
-    "Encounter/e2",
-)
 P1 = ("Patient/p1",)
 OF_P1 = ("Patient/p1", "Observation/laboratory-1", "Observation/vital-signs-1", "Encounter/e1")
-RESULTS = ("Observation/laboratory-1", "Observation/vital-signs-1")
 
 
 def _opens(scope: str, *paths: str) -> Callable[[World], None]:
@@ -29,25 +21,10 @@ def _opens(scope: str, *paths: str) -> Callable[[World], None]:
 
     def holds(world: World) -> None:
         said = world.granted(scope=scope)
-        assert _read(world, said["access_token"]) == {*paths}, said["scope"]
-        assert _found(world, said["access_token"]) == {*paths}, said["scope"]
+        assert read(world, said["access_token"]) == {*paths}, said["scope"]
+        assert found(world, said["access_token"]) == {*paths}, said["scope"]
 
     return holds
-
-
-def _read(world: World, token: str) -> set[str]:
-    return {path for path in OPENED if world.get(path, token).status_code == 200}
-
-
-def _found(world: World, token: str) -> set[str]:
-    """Return which of OPENED are found by searches."""
-    found = set()
-    for type in ("Patient", "Observation", "Encounter"):
-        answer = world.get(type, token)
-        if answer.status_code == 200:
-            entries = answer.json().get("entry", [])
-            found |= {f"{type}/{each['resource']['id']}" for each in entries if each["search"]["mode"] == "match"}
-    return found
 
 
 def _grants_nothing_more(scope: str) -> Callable[[World], None]:
@@ -60,9 +37,7 @@ def _v1_comes_back_as_v1(world: World) -> None:
     assert said["scope"].split() == ["launch/patient", "patient/Observation.read"]
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"scope-{name}", section, says, holds)
-
+_row = named("scope")
 
 ROWS = (
     _row("patient", SCOPES, "patient/ is about the patient in context", _opens("patient/*.rs", *OF_P1)),

@@ -14,7 +14,7 @@ from joserfc.jwk import KeySet
 from fhir_server.auth.server.authority import Authority
 from fhir_server.auth.server.grants import Granted
 from tests.smart.cast import PASSWORD
-from tests.smart.table import Requirement, at_once, refused
+from tests.smart.table import at_once, named, refused
 from tests.smart.world import VERIFIER, World
 
 EXCHANGE = "App Launch: Obtain access token"
@@ -137,9 +137,7 @@ def _an_id_token_opens_nothing(world: World) -> None:
     assert world.get("Patient/p1", said["id_token"]).status_code == 401
 
 
-def _row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
-    return Requirement(f"token-{name}", section, says, holds)
-
+_row = named("token")
 
 ROWS = (
     _row(

@@ -27,6 +27,15 @@ class Requirement:
     holds: Callable[[World], None]
 
 
+def named(group: str) -> Callable[[str, str, str, Callable[[World], None]], Requirement]:
+    """Return what makes the requirements of a group: of name (in the group), section, says and holds."""
+
+    def row(name: str, section: str, says: str, holds: Callable[[World], None]) -> Requirement:
+        return Requirement(f"{group}-{name}", section, says, holds)
+
+    return row
+
+
 def refused(answer: httpx.Response, *errors: str) -> None:
     """Assert that an answer is one of these errors, in the form of RFC 6749, 5.2, and gives nothing."""
     assert answer.status_code in (400, 401), f"{answer.status_code} {answer.text}"

@@ -11,8 +11,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from fhir_server.store.embedded import running
+from tests.answers import FORM
 from tests.live import live
-from tests.scenarios.world import FORM
 
 CHUNK = 1 << 20
 NAME, GIVEN, RESIDENT, PHONE = "欧阳", "明月清风", "11010519491231002X", "13812345678"

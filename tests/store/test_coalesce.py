@@ -12,11 +12,6 @@ from fhir_server.store.coalesce import MOST_AT_ONCE, Coalesced
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Source:
     """What is fetched from: counts up, so that the answer tells when it was made; waits until it is let go."""
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.errors import Conflict
@@ -18,16 +16,10 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def database(mongo_uri: str, database_name: str) -> AsyncIterator[Database]:
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
-        for name in "abcn":
-            await client[database_name].create_collection(name)
-        yield client[database_name]
+async def database(database: Database) -> Database:
+    for name in "abcn":
+        await database.create_collection(name)
+    return database
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.crypto.tokens import Tokens
@@ -17,17 +15,6 @@ from fhir_server.store.conditions import CONDITIONS, KEPT_SECONDS, Conditions, G
 Database = AsyncDatabase[dict[str, Any]]
 pytestmark = pytest.mark.anyio
 TEXT = "org1|Patient?identifier=secret"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def database(mongo_uri: str, database_name: str) -> AsyncIterator[Database]:
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
-        yield client[database_name]
 
 
 def conditions(database: Database) -> Conditions:

@@ -16,10 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
+from tests.answers import FORM
+from tests.databases import fresh
 from tests.live import Clock, Live, free_port, live
-from tests.scenarios.world import FORM, World
+from tests.store.consenting import Consenting
 
 READS = 300
 
@@ -56,33 +57,31 @@ def worker(folder: Path, uri: str, database: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def workers(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Live]]:
     """Three servers over one database: two in this process, one in a process of its own."""
-    name, folder = f"test_{secrets.token_hex(6)}", tmp_path_factory.mktemp("workers")
-    clock = Clock()
+    folder, clock = tmp_path_factory.mktemp("workers"), Clock()
     with (
+        fresh(mongo_uri) as name,
         live(mongo_uri, folder, database=name, implicit_policy="deny", clock=clock) as a,
         live(mongo_uri, folder, database=name, implicit_policy="deny", clock=clock) as b,
         worker(folder, mongo_uri, name) as base,
     ):
         yield {"a": a, "b": b, "process": replace(b, base=base)}
-    with MongoClient(mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture
-def world(workers: dict[str, Live]) -> World:
-    return World(workers["a"], secrets.token_hex(4)).store()
+def p1(workers: dict[str, Live]) -> Consenting:
+    return Consenting(workers["a"], secrets.token_hex(4)).store()
 
 
-def ask(client: httpx.Client, world: World, number: int) -> bool:
+def ask(client: httpx.Client, p1: Consenting, number: int) -> bool:
     """Return whether a read, a search, a posted count or a batch shows O1 to the requester."""
-    place, query = world.ref("O1"), f"Observation?_id={world.id('O1')}"
+    place, query = p1.ref("O1"), f"Observation?_id={p1.id('O1')}"
     match number % 4:
         case 0:
             return client.get(place).status_code == 200
         case 1:
             return bool(client.get(query).json()["total"])
         case 2:
-            asked = {"subject": world.ref("P1"), "_count": "0"}
+            asked = {"subject": p1.ref("P1"), "_count": "0"}
             return bool(client.post("Observation/_search", data=asked, headers=FORM).json()["total"])
     entries = [{"request": {"method": "GET", "url": each}} for each in (place, f"{place}/_history")]
     answer = client.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries}).json()
@@ -92,35 +91,35 @@ def ask(client: httpx.Client, world: World, number: int) -> bool:
 @pytest.mark.parametrize("other", ["a", "b", "process"])
 @pytest.mark.parametrize("how", ["inactive", "deleted", "narrowed", "denied"])
 def test_g3_after_a_revocation_no_read_in_any_warm_worker_succeeds(
-    workers: dict[str, Live], world: World, other: str, how: str
+    workers: dict[str, Live], p1: Consenting, other: str, how: str
 ) -> None:
-    (given,) = world.given(world.consent())
-    elsewhere = World(workers[other], world.key)
+    given = p1.given(p1.consent())
+    elsewhere = Consenting(workers[other], p1.key)
     with elsewhere.doctor() as client:
-        assert all(ask(client, world, n) for n in range(8))
+        assert all(ask(client, p1, n) for n in range(8))
         match how:
             case "inactive":
-                world.change(given, status="inactive")
+                p1.change(given, status="inactive")
             case "deleted":
-                with world.patient() as patient:
+                with p1.patient() as patient:
                     assert patient.delete(f"Consent/{given['id']}").status_code == 204
             case "narrowed":
-                world.change(given, provision={**given["provision"], "period": {"end": "2020"}})
+                p1.change(given, provision={**given["provision"], "period": {"end": "2020"}})
             case "denied":
-                world.given(world.consent({"type": "deny"}))
+                p1.given(p1.consent(type="deny"))
         reads = READS if how == "inactive" else 40
         with ThreadPoolExecutor(4) as pool:
-            assert not any(pool.map(lambda n: ask(client, world, n), range(reads)))
+            assert not any(pool.map(lambda n: ask(client, p1, n), range(reads)))
 
 
-def test_g3_a_permit_is_seen_by_every_warm_worker_at_once(workers: dict[str, Live], world: World) -> None:
-    clients = [World(each, world.key).doctor() for each in workers.values()]
+def test_g3_a_permit_is_seen_by_every_warm_worker_at_once(workers: dict[str, Live], p1: Consenting) -> None:
+    clients = [Consenting(each, p1.key).doctor() for each in workers.values()]
     try:
-        assert not any(ask(client, world, n) for client in clients for n in range(4))
-        (given,) = world.given(world.consent())
+        assert not any(ask(client, p1, n) for client in clients for n in range(4))
+        given = p1.given(p1.consent())
         for status in ("inactive", "active"):
-            world.change(given, status=status)
-            assert {ask(client, world, n) for client in clients for n in range(4)} == {status == "active"}
+            p1.change(given, status=status)
+            assert {ask(client, p1, n) for client in clients for n in range(4)} == {status == "active"}
     finally:
         for client in clients:
             client.close()
@@ -128,29 +127,29 @@ def test_g3_a_permit_is_seen_by_every_warm_worker_at_once(workers: dict[str, Liv
 
 @pytest.mark.parametrize("other", ["a", "process"])
 def test_g5_reads_around_a_revocation_are_each_on_one_side_of_it(
-    workers: dict[str, Live], world: World, other: str
+    workers: dict[str, Live], p1: Consenting, other: str
 ) -> None:
-    (given,) = world.given(world.consent())
+    given = p1.given(p1.consent())
     acknowledged: list[float] = []
 
     def read(number: int) -> tuple[float, bool]:
         if number == 60:
-            world.change(given, status="inactive")
+            p1.change(given, status="inactive")
             acknowledged.append(time.monotonic())
             return 0, False
         begun = time.monotonic()
-        return begun, _consistent(client, world)
+        return begun, _consistent(client, p1)
 
-    with World(workers[other], world.key).doctor() as client, ThreadPoolExecutor(16) as pool:
-        assert ask(client, world, 0)
+    with Consenting(workers[other], p1.key).doctor() as client, ThreadPoolExecutor(16) as pool:
+        assert ask(client, p1, 0)
         found = list(pool.map(read, range(200)))
     assert any(seen for _, seen in found)
     assert not [begun for begun, seen in found if seen and begun > acknowledged[0]]
 
 
-def _consistent(client: httpx.Client, world: World) -> bool:
+def _consistent(client: httpx.Client, p1: Consenting) -> bool:
     """Return whether a search shows P1's three Observations; none or all of them are shown, and the total says so."""
-    bundle: dict[str, Any] = client.get("Observation", params={"subject": world.ref("P1")}).json()
+    bundle: dict[str, Any] = client.get("Observation", params={"subject": p1.ref("P1")}).json()
     found = len(bundle.get("entry", ()))
     assert found in (0, 3)
     assert bundle["total"] == found
@@ -158,13 +157,13 @@ def _consistent(client: httpx.Client, world: World) -> bool:
 
 
 def test_what_is_kept_of_consents_may_be_thrown_away_in_the_middle(
-    workers: dict[str, Live], world: World, monkeypatch: pytest.MonkeyPatch
+    workers: dict[str, Live], p1: Consenting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fhir_server.store.consents.KNOWN_PERSONS", 0)
-    world.given(world.consent())
-    with world.doctor() as client:
-        assert client.get(world.ref("O1")).status_code == 200
-        world.given(world.consent({"type": "deny"}))  # found beside the permit, which was read before
-        assert client.get(world.ref("O1")).status_code == 404
-        world.given(world.consent())
-        assert client.get(world.ref("O1")).status_code == 404
+    p1.given(p1.consent())
+    with p1.doctor() as client:
+        assert client.get(p1.ref("O1")).status_code == 200
+        p1.given(p1.consent(type="deny"))  # found beside the permit, which was read before
+        assert client.get(p1.ref("O1")).status_code == 404
+        p1.given(p1.consent())
+        assert client.get(p1.ref("O1")).status_code == 404

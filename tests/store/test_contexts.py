@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
-from tests.live import Live, live
+from tests.live import Live
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    name = f"test_{secrets.token_hex(6)}"
-    with live(mongo_uri, tmp_path_factory.mktemp("contexts"), database=name) as server:
-        yield server
-    with MongoClient[Json](mongo_uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

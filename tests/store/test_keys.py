@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.crypto.keyring import Keyring
@@ -19,17 +17,6 @@ from fhir_server.store.keys import KEYS, DataKeys, Owner
 Database = AsyncDatabase[dict[str, Any]]
 OWNERS = [Owner(1, "org1"), Owner(1, "org2"), Owner(2, "org1"), Owner(None, "org1")]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def database(mongo_uri: str, database_name: str) -> AsyncIterator[Database]:
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
-        yield client[database_name]
 
 
 def keys_of(database: Database, keyring: Keyring) -> DataKeys:

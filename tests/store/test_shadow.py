@@ -8,8 +8,9 @@ import pytest
 
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import registry
-from fhir_server.store.shadow import Membership, Shadows, contained_term, self_term
-from fhir_server.store.writing import earlier
+from fhir_server.store.drafts import earlier
+from fhir_server.store.shadow import Membership, Shadows
+from fhir_server.store.terms import contained_term, self_term
 from tests.search.reading import BASE, PROJECT
 
 TOKENS = Tokens(bytes(32))

@@ -10,9 +10,9 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_server.resident_id import check_character
+from tests.answers import absent
 from tests.consent_engine.build import actor, consent, deny
 from tests.live import Live
-from tests.scenarios.world import absent
 
 Json = dict[str, Any]
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 import pytest
 
+from fhir_server.cli import main
 from tests.auth.accounts.house import PASSWORD, House
 from tests.auth.accounts.test_sign_out import reads
 
@@ -17,20 +22,42 @@ DOCTOR = ["--name", "钱医生", "--role", "practitioner", "--fhir-user", "Pract
 
 
 def command(house: House, *words: str, typed: str = "", status: int = 0) -> str:
-    """Return what a command prints; of a failed one, what it complains of."""
+    """Return what a command prints; of a failed one, what it complains of.
+
+    It runs in this process: to start one for each takes most of the time.
+    """
+    printed, complained = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(complained):
+        for name, value in environment(house).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["fhir-facade", "user", *words])
+        patch.setattr(sys, "stdin", io.StringIO(typed))
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+            ended: Any = 0
+        except SystemExit as stop:
+            ended = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert ended == status, complained.getvalue()
+    return (complained if status else printed).getvalue()
+
+
+def environment(house: House) -> dict[str, str]:
+    """Return the variables that name the hospital's installation."""
     settings = house.server.settings
-    given = {"FHIR_DATA": str(settings.data), "FHIR_MONGODB_URI": house.uri, "FHIR_DATABASE": settings.database}
-    done = subprocess.run(
-        [sys.executable, "-m", "fhir_server", "user", *words],
-        env={**os.environ, **given, "FHIR_ZONE": settings.zone},
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+    given = {"DATA": str(settings.data), "MONGODB_URI": house.uri, "DATABASE": settings.database, "ZONE": settings.zone}
+    return {f"FHIR_{name}": value for name, value in given.items()}
+
+
+def test_the_command_is_a_program(house: House) -> None:
+    words = [sys.executable, "-m", "fhir_server", "user", "add", "somebody", *DOCTOR, "--password-stdin"]
+    told = {"env": {**os.environ, **environment(house)}, "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(words, input="short\n", check=False, **told)
+    assert done.returncode == 2
+    assert "12 to 256 characters" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def test_an_account_is_made_shown_disabled_and_enabled(house: House) -> None:
