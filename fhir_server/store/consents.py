@@ -33,6 +33,7 @@ ACTIVE = ":consent|active"
 BY_PATIENT = "patient"
 KNOWN_PERSONS = 50_000
 KNOWN_ACTORS = 1_000
+OPENED_AT_ONCE = 200  # that others may be answered in between
 
 
 class Epochs(NamedTuple):
@@ -199,6 +200,7 @@ class Consents:
         self._fetched: Coalesced[Hashable, tuple[Known, ...]] = Coalesced(self._fetch_persons)
         self._by_person: dict[Hashable, _OfPerson] = {}
         self._by_actors: dict[frozenset[str], _Bearing] = {}
+        self._finding: dict[tuple[frozenset[str], tuple[int, ...]], asyncio.Future[_Bearing]] = {}
         self._read: dict[tuple[str, int], Known] = {}
 
     def begun(self) -> asyncio.Future[Epochs | None]:
@@ -241,16 +243,32 @@ class Consents:
         """
         known = self._by_actors.get(actors)
         if not known or known.persons != epochs.persons:
-            terms = [self._index(f":bears|{actor}") for actor in (*sorted(actors), "*")]
-            found = await self._find({"ix": {"$in": terms}})
-            if len(self._by_actors) > KNOWN_ACTORS:
-                self._by_actors.clear()
-            known = self._by_actors[actors] = _Bearing(epochs.persons, found, _restless(found))
+            known = await self._borne(actors, epochs.persons)
         if known.settled is None or known.restless:
             settled = await self._settled(known.found, known.restless)
             if known.settled is None or any(settled[each] != known.settled[each] for each in known.restless):
                 known.settled = settled
         return known.settled
+
+    async def _borne(self, actors: frozenset[str], persons: tuple[int, ...]) -> _Bearing:
+        """Return the Consents that may bear on one of the actors, found once for all who wait for the same.
+
+        What is found stands under these epochs: a Consent that changed since would have changed them too.
+        """
+        key = (actors, persons)
+        finding = self._finding.get(key)
+        if finding is None:
+            finding = self._finding[key] = asyncio.ensure_future(self._find_bearing(actors, persons))
+            finding.add_done_callback(lambda _: self._finding.pop(key, None))
+        return await asyncio.shield(finding)
+
+    async def _find_bearing(self, actors: frozenset[str], persons: tuple[int, ...]) -> _Bearing:
+        terms = [self._index(f":bears|{actor}") for actor in (*sorted(actors), "*")]
+        found = await self._find({"ix": {"$in": terms}})
+        if len(self._by_actors) > KNOWN_ACTORS:
+            self._by_actors.clear()
+        known = self._by_actors[actors] = _Bearing(persons, found, _restless(found))
+        return known
 
     async def _settled(self, found: KnownByPerson, restless: Collection[Hashable]) -> ByPerson:
         """Return Consents as they are to be read now."""
@@ -282,8 +300,8 @@ class Consents:
         if len(self._read) > KNOWN_PERSONS:
             self._read.clear()
         opened: dict[str, Known] = {}
-        for start in range(0, len(ids), 1_000):
-            documents = await self._collection.find({"_id": {"$in": ids[start : start + 1_000]}}).to_list()
+        for start in range(0, len(ids), OPENED_AT_ONCE):
+            documents = await self._collection.find({"_id": {"$in": ids[start : start + OPENED_AT_ONCE]}}).to_list()
             for document, body in zip(documents, await self._opened("Consent", documents), strict=True):
                 kept = Kept(parse(body), self._trust, custodian=document["org"], by=document.get("by"))
                 known = kept if kept.needs else kept.read({})

@@ -1,4 +1,4 @@
-"""The same where the newest statement wins, and where a predicate names too many persons for one filter.
+"""The same where the newest statement wins, and where a predicate names too many persons for a filter, or says too much.
 
 How a decision is made, and how what it permits is looked for, are other ways to the same answers. Each setting has servers
 of its own; where a filter must not name many persons, the limits are as low as they can be.
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.store import candidates, permitted
+from fhir_server.store import candidates, judged
 from tests.noninterference.conftest import share
 from tests.noninterference.disputes import disputed
 from tests.noninterference.pair import Pair, pair
@@ -29,11 +29,15 @@ def servers(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No filter names a person, as long as what is found is not much more than what is wanted."""
-    monkeypatch.setattr(permitted, "MANY", 0)
-    monkeypatch.setattr(candidates, "BEYOND", 2)
+@pytest.fixture(params=["persons", "parts"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No filter names a person, as long as little more is found than is wanted; or none carries what is said of one."""
+    if request.param == "persons":
+        monkeypatch.setattr(candidates, "MANY", 0)
+        monkeypatch.setattr(candidates, "BEYOND", (0, 2))
+        monkeypatch.setattr(candidates, "MOST", 5)
+    else:
+        monkeypatch.setattr(judged, "MOST_PARTS", 1)
 
 
 @some_examples
