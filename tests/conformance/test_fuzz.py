@@ -38,7 +38,7 @@ from tests.shared import needed
 needed("data", "examples-r4")
 REQUESTS = int(os.environ.get("FHIR_FUZZ_REQUESTS", "50000"))
 SEED = int(os.environ.get("FHIR_FUZZ_SEED") or 20261121)
-CONNECTIONS = 64  # a server of many requests at once asks its database for several of them together: that is cheaper
+CONNECTIONS = 12
 SLOWEST = 20.0  # seconds
 WORKERS = 2
 ROLES: dict[str, dict[str, Any]] = {
