@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, TypeAlias
 
 from fhir_server.audit.basis import DECISION, SECURITY_RESOURCE
 from fhir_server.audit.event import OTHERS
@@ -21,6 +22,7 @@ from fhir_server.store.terms import self_term
 Document = dict[str, Any]
 
 KNOWN_KINDS = 10_000
+KNOWN_NAMES = 20_000
 # The id of what a specimen names. It has the form of an id, and nothing else in an event holds it.
 SPECIMEN = "id.of.a.specimen"
 NAMED = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/([^/]+))?", re.ASCII)
@@ -34,13 +36,18 @@ _VARYING = frozenset({"id", "meta", "recorded", "entity"})
 class _Part:
     """What a part of an event is filed under.
 
-    ix, has: keyed terms. varying: plain terms with SPECIMEN where the id comes. links: by parameter, references, likewise.
+    number: tells it from others. ix, has: keyed terms. varying: plain terms with SPECIMEN where the id comes. links: by
+    parameter, references, likewise.
     """
 
+    number: int
     ix: frozenset[int]
     has: frozenset[int]
     varying: tuple[str, ...]
     links: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+_Named: TypeAlias = tuple[list[int], list[tuple[str, list[int]]]]
 
 
 class Filing:
@@ -50,6 +57,8 @@ class Filing:
         self._projector = projector
         self._term = term
         self._parts: dict[Hashable, _Part] = {}
+        self._named: dict[tuple[int, str], _Named] = {}
+        self._numbers = count()
 
     def __call__(self, event: Document, kind: Hashable, *, at: int) -> Document:
         """Return the index fields of an event.
@@ -57,14 +66,14 @@ class Filing:
         kind: events that share it differ in nothing but their time and their entities. at: microseconds since 1970
         UTC, the time that the event was recorded.
         """
-        term = self._term
         ix, has, to = set[int](), set[int](), dict[str, set[int]]()
         for part, id in self._taken_apart(event, kind):
             ix |= part.ix
             has |= part.has
-            ix.update([term(each.replace(SPECIMEN, id)) for each in part.varying])
-            for code, led in part.links:
-                to.setdefault(code, set()).update([term(self_term(each.replace(SPECIMEN, id))) for each in led])
+            terms, links = self._naming(part, id)
+            ix.update(terms)
+            for code, led in links:
+                to.setdefault(code, set()).update(led)
         fields: Document = {
             "ix": sorted(ix),
             "has": sorted(has),
@@ -94,8 +103,28 @@ class Filing:
                 continue
             type, id, _ = named.groups()
             of = (type, entity["type"]["code"], entity["role"]["code"])
-            specimen = {**entity, "what": {"reference": f"{type}/{SPECIMEN}"}}
-            yield self._known(of, {"resourceType": "AuditEvent", "entity": [specimen]}), id
+            part = self._parts.get(of)
+            if part is None:
+                specimen = {**entity, "what": {"reference": f"{type}/{SPECIMEN}"}}
+                part = self._known(of, {"resourceType": "AuditEvent", "entity": [specimen]})
+            yield part, id
+
+    def _naming(self, part: _Part, id: str) -> _Named:
+        """Return what a part is filed under beside what all of its kind are: where it names a resource, that.
+
+        The events of one request name the same resources.
+        """
+        key = (part.number, id)
+        named = self._named.get(key)
+        if named is None:
+            if len(self._named) > KNOWN_NAMES:
+                self._named.clear()
+            term = self._term
+            named = self._named[key] = (
+                [term(each.replace(SPECIMEN, id)) for each in part.varying],
+                [(code, [term(self_term(each.replace(SPECIMEN, id))) for each in led]) for code, led in part.links],
+            )
+        return named
 
     def _known(self, kind: Hashable, specimen: Document) -> _Part:
         part = self._parts.get(kind)
@@ -108,6 +137,7 @@ class Filing:
     def _part(self, specimen: Document) -> _Part:
         found = self._projector(specimen)
         return _Part(
+            number=next(self._numbers),
             ix=frozenset(self._term(each) for each in found.filed if SPECIMEN not in each),
             has=frozenset(self._term(each) for each in found.present),
             varying=tuple(each for each in found.filed if SPECIMEN in each),
