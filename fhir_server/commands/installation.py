@@ -67,7 +67,7 @@ class Installation:
             await parts.ready(any_layout=any_layout)
             yield parts
         finally:
-            await parts.client.close()
+            await parts.close()
 
 
 @contextmanager

@@ -8,8 +8,13 @@ import uvicorn
 
 from fhir_server.app import bearer_of
 from fhir_server.commands.installation import Data, Host, Installation, Port, Workers, opened, say
+from fhir_server.commands.integrity import checked_at_start
+from fhir_server.commands.shares import Given, Stdin, unsealed
 from fhir_server.demo import run as demo_run
+from fhir_server.http import tls
 from fhir_server.settings import Settings
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def serve(
@@ -17,9 +22,13 @@ def serve(
     host: Host = None,
     port: Port = None,
     workers: Workers = None,
+    share: Given = None,
+    passphrase_stdin: Stdin = False,
 ) -> None:
     """Run the server; its FHIR base is /fhir. Ctrl-C stops it, and its MongoDB when nobody else uses that."""
-    with opened(Settings.load(data, host=host, port=port, workers=workers)) as installation:
+    settings = Settings.load(data, host=host, port=port, workers=workers)
+    checked_at_start(settings)
+    with unsealed(settings, share, passphrase_stdin), opened(settings) as installation:
         run_server(installation)
 
 
@@ -47,7 +56,12 @@ def run_server(installation: Installation) -> None:
         "FHIR_ZONE": settings.zone,
     }
     os.environ.update(handed)
+    secured = tls.options(settings)
     installation.prepare()
+    if not secured and settings.host not in LOOPBACK:
+        say.print(
+            "What is sent is not encrypted: set tls_certificate, or listen on 127.0.0.1 behind a proxy.", style="red"
+        )
     say.print(f"FHIR base: {settings.public_base}   zone: {settings.zone}   workers: {settings.workers}")
     uvicorn.run(
         "fhir_server.app:worker",
@@ -59,4 +73,5 @@ def run_server(installation: Installation) -> None:
         access_log=False,  # the lines would hold what was searched for
         server_header=False,
         timeout_graceful_shutdown=10,
+        **secured,
     )

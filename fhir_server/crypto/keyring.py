@@ -1,81 +1,52 @@
-"""The keyring: one file, readable by its owner only, that holds every secret an installation lives by.
-
-Whoever loses this file loses the records; whoever copies it can read them. Only what must be independent is stored;
-keys of a single purpose are derived from the root (HKDF of RFC 5869, with SM3).
-"""
+"""The keyring: what an installation's keys do for the rest of the program, wherever they are kept (custody.py)."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
-import os
-import stat
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fhir_server.crypto.custody import Custody, InFile
+from fhir_server.crypto.keyfile import KeyFile, KeyringError, derived, generated
+from fhir_server.crypto.sm2 import Signer
 
-FORMAT = 1
-MASTER_SIZE = 16  # bytes, SM4
-ROOT_SIZE = 32  # bytes, one SM3 digest
+__all__ = ["Keyring", "KeyringError", "derived"]
 
 
-class KeyringError(RuntimeError):
-    """The keyring file cannot be used. The message names the file and the remedy, never what the file holds."""
-
-
-def derived(key: bytes, purpose: str, size: int = 32) -> bytes:
-    """Return the key of `size` bytes that `key` yields for one purpose; different purposes give unrelated keys.
-
-    Source: RFC 5869 with SM3, no salt (the input is uniformly random already), the purpose as info.
-    """
-    return HKDF(hashes.SM3(), size, salt=None, info=b"fhir-facade/" + purpose.encode()).derive(key)
-
-
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Keyring:
-    """The secrets of one installation.
+    """The keys of one installation. custody: who holds them and does the work that needs them."""
 
-    current: id of the master key that wraps new data keys. masters: every master key (16 bytes) by id.
-    root: 32 bytes that purposes are derived from. signing_pem: the token signer, an EC P-256 private key.
-    """
-
-    current: str
-    masters: Mapping[str, bytes]
-    root: bytes
-    signing_pem: bytes
+    def __init__(self, custody: Custody) -> None:
+        self.custody = custody
 
     @classmethod
     def open(cls, path: Path) -> Keyring:
         """Return the keyring in the file, which is created first if it is absent; all processes get the same one.
 
-        Raises KeyringError if the file is damaged, open to other users, or cannot be read or made.
+        Raises KeyringError if the file is damaged, open to other users, or cannot be read or made; and if there is a
+        sealed one beside it, in whose place no new one is put.
         """
-        try:
-            if not path.exists():
-                _create(path, generated())
-            content = _read(path)
-        except OSError as error:
-            raise KeyringError(f"The keyring {path} cannot be read or created: {error.strerror}.") from None
-        keyring = _parsed(content)
-        if keyring is None:
-            raise KeyringError(
-                f"The keyring {path} is damaged or of another format. Restore it from a backup; "
-                "without it the records stored under it cannot be opened."
-            )
-        return keyring
+        file = KeyFile(path)
+        if not path.exists():
+            if (sealed := path.with_suffix(".sealed")).exists():
+                raise KeyringError(
+                    f"The keyring {sealed} is sealed, and nobody has opened it: run `fhir-facade serve` or "
+                    "`fhir-facade keys custodian` on this folder with enough shares, and keep that running."
+                )
+            file.create(generated())
+        return cls(InFile(file))
 
     def derive(self, purpose: str, size: int = 32) -> bytes:
         """Return this installation's key for one purpose, such as "audit"."""
-        return derived(self.root, purpose, size)
+        return self.custody.derive(purpose, size)
+
+    def signer(self, purpose: str = "sm2") -> Signer:
+        """Return what signs with this installation's SM2 key for one purpose."""
+        return self.custody.signer(purpose)
+
+    @cached_property
+    def sm2(self) -> Signer:
+        """This installation's SM2 key."""
+        return self.signer()
 
     @property
     def index_key(self) -> bytes:
@@ -88,104 +59,14 @@ class Keyring:
         return self.derive("cursor", 16)
 
     @property
+    def signing_pem(self) -> bytes:
+        """The token signer, an EC P-256 private key."""
+        return self.custody.signing_pem
+
+    @property
     def fingerprint(self) -> str:
         """What tells this keyring from another without giving anything away; a database remembers it."""
-        return self.derive("fingerprint", 8).hex()
+        return self.custody.fingerprint
 
     def __repr__(self) -> str:
         return f"Keyring({self.fingerprint})"
-
-
-def generated() -> Keyring:
-    """Return a keyring of fresh random keys."""
-    signing = ec.generate_private_key(ec.SECP256R1())
-    name = os.urandom(4).hex()
-    return Keyring(
-        current=name,
-        masters=MappingProxyType({name: os.urandom(MASTER_SIZE)}),
-        root=os.urandom(ROOT_SIZE),
-        signing_pem=signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
-
-
-def _create(path: Path, keyring: Keyring) -> None:
-    """Put the keyring at the path unless another process was first.
-
-    A link, unlike a rename, never replaces: the first one wins, and no reader ever sees half a file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".keyring-", dir=path.parent)  # mode 0600 from the start
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_serialised(keyring))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.unlink(name)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable: records must not outlive the keyring in a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _read(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        found = os.fstat(file.fileno())  # of the open file, so that it cannot be exchanged between check and use
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise KeyringError(f"The keyring {path} is open to other users. Close it with: chmod 600 '{path}'")
-        return file.read()
-
-
-def _serialised(keyring: Keyring) -> bytes:
-    content = {
-        "format": FORMAT,
-        "current": keyring.current,
-        "masters": {name: _text(key) for name, key in keyring.masters.items()},
-        "root": _text(keyring.root),
-        "signing": _text(keyring.signing_pem),
-    }
-    return json.dumps({**content, "checksum": _checksum(content)}, indent=1).encode() + b"\n"
-
-
-def _parsed(content: bytes) -> Keyring | None:
-    """Return the keyring, or None if the content is not one.
-
-    None and not an exception: that of a parser carries the text that it could not read, and would reach a traceback.
-    """
-    try:
-        fields = json.loads(content)
-        if fields.pop("checksum") != _checksum(fields) or fields["format"] != FORMAT:
-            return None
-        masters = {str(name): _bytes(key, MASTER_SIZE) for name, key in fields["masters"].items()}
-        root, signing = _bytes(fields["root"], ROOT_SIZE), _bytes(fields["signing"])
-        if fields["current"] not in masters:
-            return None
-        return Keyring(fields["current"], MappingProxyType(masters), root, signing)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    """Return SM3 of the content; it finds damage, the file's mode keeps others from changing it."""
-    digest = hashes.Hash(hashes.SM3())
-    digest.update(json.dumps(content, sort_keys=True).encode())
-    return digest.finalize().hex()
-
-
-def _text(key: bytes) -> str:
-    return base64.b64encode(key).decode()
-
-
-def _bytes(text: str, size: int | None = None) -> bytes:
-    key = base64.b64decode(text, validate=True)
-    if size is not None and len(key) != size:
-        raise ValueError
-    return key

@@ -7,13 +7,17 @@ origin, far below it.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from fhir_server.crypto.keyring import Keyring
+if TYPE_CHECKING:
+    from fhir_server.crypto.keyring import Keyring
 
 NONCE_SIZE = 12
 TAG_SIZE = 16
@@ -62,27 +66,59 @@ class WrappedKey:
     sealed: bytes
 
 
+class Bound(NamedTuple):
+    """A data key and whose it is; once wrapped it opens for the same owner only."""
+
+    key: bytes
+    owner: bytes
+
+
+class Held(NamedTuple):
+    """A wrapped key as it is stored, and whose it is said to be."""
+
+    wrapped: WrappedKey
+    owner: bytes
+
+
 class Wrapping:
     """Wraps data keys under the keyring's current master key, and opens those wrapped under any of its master keys."""
 
-    __slots__ = ("_keyring",)
+    __slots__ = ("_custody",)
 
     def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+        self._custody = keyring.custody
+
+    @property
+    def current(self) -> str:
+        """The id of the master key under which keys are wrapped now."""
+        return self._custody.masters()[0]
+
+    @property
+    def others(self) -> list[str]:
+        """The ids of the other master keys that are held."""
+        return list(self._custody.masters()[1:])
 
     def wrap(self, key: bytes, owner: bytes) -> WrappedKey:
         """Return the data key wrapped. owner: whose it is; the wrapped key opens for the same owner only."""
-        master = self._keyring.current
-        return WrappedKey(master, seal(self._keyring.masters[master], key, _place(master, owner)))
+        return self._custody.wrap([Bound(key, owner)])[0]
 
     def unwrap(self, wrapped: WrappedKey, owner: bytes) -> bytes:
         """Return the data key. Raises Unsealable if it was changed, is another's, or its master key is not here."""
-        master = self._keyring.masters.get(wrapped.master)
-        if master is None:
-            raise Unsealable("The key is wrapped under a master key that this keyring does not hold.")
-        return unseal(master, wrapped.sealed, _place(wrapped.master, owner))
+        return self._custody.unwrap([Held(wrapped, owner)])[0]
+
+    async def wrap_all(self, keys: Sequence[Bound]) -> list[WrappedKey]:
+        """Return many keys wrapped, without holding up the event loop for a custody that is elsewhere."""
+        if self._custody.remote:
+            return await asyncio.to_thread(self._custody.wrap, keys)
+        return self._custody.wrap(keys)
+
+    async def unwrap_all(self, keys: Sequence[Held]) -> list[bytes]:
+        """Return many plain keys. Raises Unsealable."""
+        if self._custody.remote:
+            return await asyncio.to_thread(self._custody.unwrap, keys)
+        return self._custody.unwrap(keys)
 
 
-def _place(master: str, owner: bytes) -> bytes:
+def place(master: str, owner: bytes) -> bytes:
     """Return the aad of a wrapped key; the prefix keeps it apart from everything else ever sealed."""
     return b"\0".join((b"data key", master.encode(), owner))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc.jwk import ECKey
 
+from fhir_server.crypto.keyfile import KeyFile
 from fhir_server.crypto.keyring import Keyring, KeyringError, derived
 
 
@@ -24,20 +25,18 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_file_is_made_once_and_then_read(path: Path) -> None:
-    made, read = Keyring.open(path), Keyring.open(path)
-    assert (made.current, dict(made.masters), made.root, made.signing_pem) == (
-        read.current,
-        dict(read.masters),
-        read.root,
-        read.signing_pem,
-    )
+    made, before = Keyring.open(path), path.read_bytes()
+    read = Keyring.open(path)
+    assert path.read_bytes() == before
+    assert made.signing_pem == read.signing_pem
     assert made.fingerprint == read.fingerprint
+    assert made.derive("anything") == read.derive("anything")
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]  # no temporary file stays behind
 
 
 def test_keys_have_the_sizes_of_their_algorithms(path: Path) -> None:
-    keyring = Keyring.open(path)
-    assert len(keyring.masters[keyring.current]) == len(keyring.cursor_key) == 16
+    keyring, secrets = Keyring.open(path), KeyFile(path).read()
+    assert len(secrets.masters[secrets.current]) == len(keyring.cursor_key) == 16
     assert len(keyring.index_key) == len(keyring.derive("audit")) == 32
     signing = load_pem_private_key(keyring.signing_pem, None)
     assert isinstance(signing, ec.EllipticCurvePrivateKey)
@@ -49,13 +48,13 @@ def test_two_keyrings_share_nothing(tmp_path: Path) -> None:
     one, other = Keyring.open(tmp_path / "a"), Keyring.open(tmp_path / "b")
     assert one.fingerprint != other.fingerprint
     assert one.index_key != other.index_key
-    assert one.masters.keys().isdisjoint(other.masters)
+    assert {*one.custody.masters()}.isdisjoint(other.custody.masters())
 
 
 def test_each_purpose_has_its_own_key(path: Path) -> None:
     keyring = Keyring.open(path)
     keys = [keyring.derive(purpose, 16) for purpose in ("index", "cursor", "audit", "")]
-    assert len({*keys, keyring.root[:16]}) == 5
+    assert len({*keys, KeyFile(path).read().root[:16]}) == 5
 
 
 def test_derivation_is_hkdf_with_sm3() -> None:
@@ -130,8 +129,9 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
 def test_neither_repr_nor_a_traceback_shows_a_key(path: Path) -> None:
     keyring = Keyring.open(path)
     stored = json.loads(path.read_text())
-    secrets = [stored["root"], stored["signing"], *stored["masters"].values(), keyring.root.hex(), repr(keyring.root)]
-    assert not any(secret in f"{keyring!r} {keyring}" for secret in secrets)
+    held = KeyFile(path).read()
+    secrets = [stored["root"], stored["signing"], *stored["masters"].values(), held.root.hex(), repr(held.root)]
+    assert not any(secret in f"{keyring!r} {keyring} {held!r} {held}" for secret in secrets)
     path.write_text(path.read_text()[:-20])
     with pytest.raises(KeyringError) as caught:
         Keyring.open(path)

@@ -10,6 +10,7 @@ from gmssl.sm4 import SM4_ENCRYPT, CryptSM4
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.crypto.keyfile import KeyFile, Secrets
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Unsealable, WrappedKey, Wrapping, new_key, seal, unseal
 
@@ -88,18 +89,19 @@ def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
 def test_a_wrapped_key_opens_for_its_owner_only(keyring: Keyring) -> None:
     wrapping, key = Wrapping(keyring), new_key()
     wrapped = wrapping.wrap(key, b"person 1")
-    assert wrapped.master == keyring.current
+    assert wrapped.master == wrapping.current
     assert wrapping.unwrap(wrapped, b"person 1") == key
     with pytest.raises(Unsealable):
         wrapping.unwrap(wrapped, b"person 2")
 
 
-def test_a_key_wrapped_under_an_older_master_key_still_opens(keyring: Keyring) -> None:
-    key, newer = new_key(), {**keyring.masters, "newer": new_key()}
-    wrapped = Wrapping(keyring).wrap(key, b"person")
-    later = Wrapping(Keyring("newer", newer, keyring.root, keyring.signing_pem))
+def test_a_key_wrapped_under_an_older_master_key_still_opens(tmp_path: Path) -> None:
+    path, key = tmp_path / "keyring.json", new_key()
+    wrapped = Wrapping(Keyring.open(path)).wrap(key, b"person")
+    newer = KeyFile(path).change(Secrets.rotated).current
+    later = Wrapping(Keyring.open(path))
     assert later.unwrap(wrapped, b"person") == key
-    assert later.wrap(key, b"person").master == "newer"
+    assert later.wrap(key, b"person").master == newer != wrapped.master
 
 
 def test_a_key_of_another_keyring_does_not_open(keyring: Keyring, tmp_path: Path) -> None:
@@ -108,4 +110,4 @@ def test_a_key_of_another_keyring_does_not_open(keyring: Keyring, tmp_path: Path
     with pytest.raises(Unsealable, match="master key"):
         Wrapping(keyring).unwrap(wrapped, b"person")
     with pytest.raises(Unsealable):
-        Wrapping(keyring).unwrap(WrappedKey(keyring.current, wrapped.sealed), b"person")
+        Wrapping(keyring).unwrap(WrappedKey(Wrapping(keyring).current, wrapped.sealed), b"person")
