@@ -21,6 +21,8 @@ from fhir_server.auth.requester import Requester
 DECISION = {"system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType", "code": "AuthZ-Consent"}
 SECURITY_RESOURCE = {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "13"}
 PATIENT, NOT_TOLD = "patient in context", "not told"
+# A reason to break the glass that did not count: its time had passed, or the user was not entitled to state one.
+EMERGENCY, CLOSED = "emergency", "closed"
 KNOWN_REQUESTERS = 1_000
 # The greatest number of each class of results but the last.
 CLASSES = (0, 1, 10, 100, 1_000)
@@ -34,7 +36,8 @@ class Basis:
 
     at: the instant of the decision. mode: how Consents were joined. implicit: what held without one ("treatment" or
     "deny"). memberships: "Type/id" of the groups, teams and institutions by which a Consent could mean the requester
-    beyond what the token says. predicates: by type, the digest of what the query was narrowed by.
+    beyond what the token says. predicates: by type, the digest of what the query was narrowed by. closed: whether a reason
+    to break the glass was stated that did not count.
     """
 
     at: datetime
@@ -42,6 +45,7 @@ class Basis:
     implicit: str
     memberships: tuple[str, ...] = ()
     predicates: tuple[tuple[str, str], ...] = ()
+    closed: bool = False
 
 
 def decision(basis: Basis, requester: Requester, *, event: str, count: int, own: bool) -> dict[str, Any]:
@@ -57,6 +61,8 @@ def decision(basis: Basis, requester: Requester, *, event: str, count: int, own:
         details += [_detail("predicate", f"{type} {bound(digest, event)}") for type, digest in basis.predicates]
     else:
         details += [_detail("membership", bound(each, event)) for each in basis.memberships]
+    if basis.closed:
+        details.append(_detail(EMERGENCY, CLOSED))
     details.append(_detail("results", count_class(count)))
     return {"type": DECISION, "role": SECURITY_RESOURCE, "detail": details}
 

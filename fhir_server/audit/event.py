@@ -1,7 +1,9 @@
 """Building AuditEvents.
 
 Source: FHIR R4 AuditEvent; IHE Basic Audit Log Patterns (BALP) 1.1, "RESTful activity" patterns: the requesting user is
-the agent with requestor = true, the query is kept base64-encoded, the patient is an entity of role 1.
+the agent with requestor = true, the client and the server are agents with their network, the query is kept base64-encoded,
+the patient is an entity of role 1. Of a search the query is the one entity of type 2, "System Object"; what it found has its
+resource type instead.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consent_engine.decision import Ground
+from consent_engine.vocabulary import FACADE
 from fhir_server.audit.basis import Basis, decision
-from fhir_server.audit.security import codings
+from fhir_server.audit.security import codings, machines
 from fhir_server.auth.requester import Requester
 from fhir_server.store.instants import instant
 
@@ -28,6 +31,11 @@ INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
 PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+ROLE_CLASSES = "http://terminology.hl7.org/CodeSystem/v3-RoleClass"
+ROLES = f"{FACADE}/CodeSystem/role"
+RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
+# AuditEvent.agent.network.type
+IP_ADDRESS, URI = "2", "5"
 SERVER = "fhir-facade"
 # Roles of entities: what was shown, changed or asked for; the Consents whose provisions decided.
 RESOURCE_ROLE, CONSENT_ROLE = "4", "12"
@@ -37,6 +45,7 @@ WHOLE = "Consent"
 # As many provisions that decided as an event can be found by, and as many sets of them as are kept ready.
 NAMED_GROUNDS = 8
 KNOWN_GROUNDS = 10_000
+KNOWN_AGENTS = 1_000
 
 ACTIONS = {
     "create": "C",
@@ -48,6 +57,17 @@ ACTIONS = {
     "update": "U",
     "patch": "U",
     "delete": "D",
+    "receive": "C",
+    "purge": "D",
+    "consent-requested": "C",
+    "consent-verified": "U",
+    "consent-active": "U",
+    "consent-declined": "U",
+    "consent-expired": "U",
+    "consent-revoked": "U",
+    "transfer": "R",
+    "transfer-in": "C",
+    "log-expiry": "D",
     "search-type": "E",
     "batch": "E",
     "transaction": "E",
@@ -115,11 +135,18 @@ class Happening:
 
 
 def audit_event(
-    happening: Happening, requester: Requester | None, *, id: str, at: int, own: bool = True
+    happening: Happening,
+    requester: Requester | None,
+    *,
+    id: str,
+    at: int,
+    own: bool = True,
+    address: str = "",
 ) -> dict[str, Any]:
     """Return the AuditEvent resource of what happened.
 
-    at: microseconds since 1970 UTC. own: it is for the auditors of the requester's institution.
+    at: microseconds since 1970 UTC. own: it is for the auditors of the requester's institution. address: where the request
+    came from, "" if from nowhere.
     """
     event: dict[str, Any] = {
         "resourceType": "AuditEvent",
@@ -134,7 +161,7 @@ def audit_event(
         event["outcomeDesc"] = " ".join(part for part in (f"HTTP {happening.status}", happening.note) if part)
     if requester:
         event["purposeOfEvent"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}]}]
-    event["agent"] = list(_agents(requester))
+    event["agent"] = _agents(requester, happening.interaction, address)
     event["source"] = {"observer": {"display": SERVER}, "type": [_coding("security-source-type", "4")]}
     entities = list(_entities(happening))
     if happening.basis and requester:
@@ -146,13 +173,28 @@ def audit_event(
     return event
 
 
-def _agents(requester: Requester | None) -> Iterable[dict[str, Any]]:
+@lru_cache(KNOWN_AGENTS)
+def _agents(requester: Requester | None, interaction: str, address: str) -> list[dict[str, Any]]:
+    """Return the agents: the user, the institution, the client and the server; the same objects for the same."""
+    client, server = machines(interaction)
+    agents = list(_people(requester))
+    if address or (requester and requester.client):
+        who = {"identifier": {"value": requester.client}} if requester and requester.client else {"display": "unknown"}
+        network = {"network": {"address": address, "type": IP_ADDRESS}} if address else {}
+        agents.append({"type": {"coding": [client]}, "who": who, "requestor": False, **network})
+    agents.append(
+        {"type": {"coding": [server]}, "who": {"display": SERVER}, "requestor": False, "network": {"type": URI}}
+    )
+    return agents
+
+
+def _people(requester: Requester | None) -> Iterable[dict[str, Any]]:
     if requester is None:
         yield {"who": {"display": "unknown"}, "requestor": True}
         return
     user: dict[str, Any] = {
         "type": {"coding": [{"system": PARTICIPATION, "code": "IRCP"}]},
-        "role": [{"text": str(requester.role)}],
+        "role": [{"coding": [{"system": ROLES, "code": str(requester.role)}], "text": str(requester.role)}],
         "who": {"reference": requester.user},
         "altId": requester.token,
         "requestor": True,
@@ -162,14 +204,20 @@ def _agents(requester: Requester | None) -> Iterable[dict[str, Any]]:
     if requester.reason:
         user["purposeOfUse"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}], "text": requester.reason}]
     yield user
-    yield {"who": {"reference": f"Organization/{requester.organization}"}, "requestor": False}
+    yield {
+        "type": {"coding": [{"system": ROLE_CLASSES, "code": "PROV"}]},
+        "who": {"reference": f"Organization/{requester.organization}"},
+        "requestor": False,
+    }
 
 
 def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
+    found = happening.query is not None
     for each in happening.touched:
+        type = each.reference.partition("/")[0]
         yield {
             "what": {"reference": each.reference},
-            "type": _coding("audit-entity-type", "2"),
+            "type": {"system": RESOURCE_TYPES, "code": type} if found else _coding("audit-entity-type", "2"),
             "role": _role(RESOURCE_ROLE),
         }
     for patient in sorted({patient for each in happening.touched for patient in each.patients}):
@@ -200,7 +248,7 @@ def _grounds(grounds: frozenset[Ground]) -> tuple[dict[str, Any], ...]:
     entities = [
         {
             "what": {"reference": f"Consent/{ground.consent}/_history/{ground.version}"},
-            "type": _coding("audit-entity-type", "2"),
+            "type": {"system": RESOURCE_TYPES, "code": "Consent"},
             "role": _role(CONSENT_ROLE),
             "detail": [{"type": "provision", "valueString": ground.path or WHOLE}],
         }
@@ -221,4 +269,4 @@ def _role(code: str) -> dict[str, Any]:
 
 
 # What lists the provisions that decided beside those that are named.
-OTHERS = {"type": _coding("audit-entity-type", "2"), "role": _role(CONSENT_ROLE)}
+OTHERS = {"type": {"system": RESOURCE_TYPES, "code": "Consent"}, "role": _role(CONSENT_ROLE)}

@@ -6,6 +6,8 @@ from typing import Any
 
 from fhir_server.audit.event import Happening, audit_event
 from fhir_server.audit.filing import Filing
+from fhir_server.audit.links import COVERED
+from fhir_server.audit.where import address
 from fhir_server.auth.policy import SERVER
 from fhir_server.auth.requester import Requester
 from fhir_server.fhir_json import dump
@@ -35,9 +37,9 @@ class AuditLog:
         There is one for the institution of the requester, and one for every other whose records it is about.
         """
         keys = await self._keys.for_writing([OWNER])
-        theirs = requester.organization if requester else SERVER
+        theirs, where = requester.organization if requester else SERVER, address()
         for institution, share in happening.shares(theirs):
-            event = audit_event(share, requester, id=new_id(), at=at, own=institution == theirs)
+            event = audit_event(share, requester, id=new_id(), at=at, own=institution == theirs, address=where)
             document = {
                 "_id": event["id"],
                 "v": 1,
@@ -47,13 +49,17 @@ class AuditLog:
                 "k": self._key,
                 "body": sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event)),
             }
-            kind = (share.interaction, share.outcome, share.status, share.note, requester)
+            kind = (share.interaction, share.outcome, share.status, share.note, requester, where)
             unit.insert("AuditEvent", document | self._filed(event, kind, at=at))
 
     def refiled(self, type: str, document: Document, event: dict[str, Any]) -> Document:
         """Return a stored event filed anew: sealed as it is."""
-        kept = {key: document[key] for key in ("_id", "v", "at", "org", "w", "k", "body")}
-        return {**kept, **self._shadows.index(event)}
+        kept = {key: value for key, value in document.items() if key in COVERED}
+        return {**kept, **self.filed_under(event)}
+
+    def filed_under(self, event: dict[str, Any]) -> Document:
+        """Return what an event is filed under."""
+        return self._shadows.index(event)
 
     async def record(self, happening: Happening, requester: Requester | None, *, at: int) -> None:
         """Store the AuditEvent of what happened; return when it is durable."""

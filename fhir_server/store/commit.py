@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pymongo import AsyncMongoClient, DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -26,6 +27,9 @@ Document = dict[str, Any]
 DURABLE = WriteConcern("majority", j=True)
 MOST_OPERATIONS = 2_000
 TRIES = 20
+# Of several events about one request some may be stored although the others fail: then nothing is disclosed, and the log
+# says too much rather than too little.
+EACH_FOR_ITSELF = frozenset({"AuditEvent"})
 DUPLICATE_KEY, WRITE_CONFLICT = 11000, 112
 CAME_FIRST = "Another write to the same resource came first: read it again."
 
@@ -83,20 +87,46 @@ class Unit:
         return {change.found_by["_id"] for change in self.changes.get(collection, ())}
 
     @property
-    def is_one_insert(self) -> bool:
-        """Whether the unit is a single new document that needs no fence."""
-        return len(self) == 1 and any(self.inserts.values()) and self.filed_under is None
+    def is_apart(self) -> bool:
+        """Whether the unit needs no transaction and no fence: it is one new document, or new ones of the log alone."""
+        if self.filed_under is not None:
+            return False
+        inserted = [(name, len(documents)) for name, documents in self.inserts.items() if documents]
+        if len(inserted) != 1 or len(self) != inserted[0][1]:
+            return False
+        return inserted[0][1] == 1 or inserted[0][0] in EACH_FOR_ITSELF
 
     def __len__(self) -> int:
         return sum(len(found) for part in (self.inserts, self.changes, self.touches) for found in part.values())
 
 
+class Numbering(Protocol):
+    """Numbers the documents of one collection in the order in which they are stored (audit/chain.py)."""
+
+    collection: str
+
+    async def begin(self, documents: Sequence[Document]) -> None:
+        """Number documents that are about to be stored, as if those before that neither ended nor are in doubt never were."""
+
+    def end(self) -> None:
+        """Take note that they are stored."""
+
+    def doubt(self, documents: Iterable[Document]) -> None:
+        """Take note that nobody knows which of them are stored."""
+
+
 class Committer:
     """Stores units durably: majority write concern, journaled."""
 
-    def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> None:
+    def __init__(
+        self,
+        client: AsyncMongoClient[Document],
+        database: AsyncDatabase[Document],
+        numbering: Numbering | None = None,
+    ) -> None:
         self._client = client
         self._database = database
+        self._numbering = numbering
         self._waiting: list[tuple[Unit, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self.fence = Fence(database)
@@ -133,7 +163,7 @@ class Committer:
         return taken
 
     async def _round(self, taken: list[tuple[Unit, asyncio.Future[None]]]) -> None:
-        if all(unit.is_one_insert for unit, _ in taken):
+        if all(unit.is_apart for unit, _ in taken):
             await self._insert_each(taken)
             return
         if len(taken) > 1:
@@ -142,7 +172,7 @@ class Committer:
                 together.join(unit)
             try:
                 await self._store(together)
-            except (Conflict, PyMongoError):
+            except Exception:
                 pass  # one of them is at fault: each alone finds out which
             else:
                 for _, future in taken:
@@ -157,6 +187,27 @@ class Committer:
                 _settle(future, None)
 
     async def _store(self, unit: Unit) -> None:
+        numbered = unit.inserts.get(self._numbering.collection) if self._numbering else None
+        async with self._numbered(numbered or ()):
+            await self._store_all(unit)
+
+    @asynccontextmanager
+    async def _numbered(self, documents: Sequence[Document]) -> AsyncIterator[None]:
+        """Have documents numbered while they are stored within. After some errors none of them is stored for certain."""
+        numbering = self._numbering
+        if numbering is None or not documents:
+            yield
+            return
+        await numbering.begin(documents)
+        try:
+            yield
+        except BaseException as error:
+            if not _none_stored(error, len(documents)):
+                numbering.doubt(documents)
+            raise
+        numbering.end()
+
+    async def _store_all(self, unit: Unit) -> None:
         for left in range(TRIES - 1, -1, -1):
             try:
                 async with (
@@ -175,24 +226,28 @@ class Committer:
                 await asyncio.sleep(0.002 * (TRIES - left))
 
     async def _insert_each(self, taken: list[tuple[Unit, asyncio.Future[None]]]) -> None:
-        """Store units of one document each: they cannot fail together, so they need no transaction."""
+        """Store units of new documents that need not be stored together."""
         by_collection: dict[str, list[tuple[Document, asyncio.Future[None]]]] = defaultdict(list)
         for unit, future in taken:
-            ((name, (document,)),) = unit.inserts.items()
-            by_collection[name].append((document, future))
+            for name, documents in unit.inserts.items():
+                by_collection[name] += [(document, future) for document in documents]
         for name, waiting in by_collection.items():
             collection = self._database.get_collection(name, write_concern=DURABLE)
             failed: dict[int, Exception] = {}
+            new = [document for document, _ in waiting]
+            numbered = new if self._numbering and name == self._numbering.collection else ()
             try:
-                await collection.insert_many([document for document, _ in waiting], ordered=False)
+                async with self._numbered(numbered):
+                    await collection.insert_many(new, ordered=False)
             except BulkWriteError as error:
-                failed = {each["index"]: Conflict(CAME_FIRST) for each in error.details["writeErrors"]}
+                failed = {each["index"]: _failure(each, error) for each in error.details["writeErrors"]}
                 if error.details["writeConcernErrors"]:
                     failed = dict.fromkeys(range(len(waiting)), error)
-            except PyMongoError as error:
+            except Exception as error:
                 failed = dict.fromkeys(range(len(waiting)), error)
-            for index, (_, future) in enumerate(waiting):
-                _settle(future, failed.get(index))
+            errors = {waiting[index][1]: error for index, error in failed.items()}
+            for future in dict.fromkeys(future for _, future in waiting):
+                _settle(future, errors.get(future))
 
     async def _apply(self, unit: Unit, session: AsyncClientSession) -> None:
         if unit.filed_under is not None:
@@ -205,6 +260,18 @@ class Committer:
                 raise Conflict(CAME_FIRST)
         for name, touches in unit.touches.items():
             await self._database[name].bulk_write(list(touches), session=session)
+
+
+def _none_stored(error: BaseException, count: int) -> bool:
+    """Return whether an error says that none of so many documents was stored: the transaction ended, or each was refused."""
+    if isinstance(error, BulkWriteError):
+        return len(error.details["writeErrors"]) == count and not error.details["writeConcernErrors"]
+    return isinstance(error, Conflict)
+
+
+def _failure(refused: Document, error: Exception) -> Exception:
+    """Return what the writer of a refused document is told: a store that refuses for another reason has failed."""
+    return Conflict(CAME_FIRST) if refused["code"] == DUPLICATE_KEY else error
 
 
 def _code(error: PyMongoError) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,8 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
+from fhir_server.app import keyring_of
+from fhir_server.audit.findings import Report
+from fhir_server.audit.verifying import verified
 from fhir_server.store.embedded import Folder, running
 from tests.live import Live, free_port, live
 
@@ -112,6 +116,13 @@ def _all_there(server: Live, uri: str, acknowledged: list[Any]) -> None:
                 asked = {"entity": f"Observation/{id}", "subtype": "create,transaction", "_summary": "count"}
                 assert auditor.get("AuditEvent", params=asked).json()["total"] == 1
     _nothing_by_half(uri)
+    assert asyncio.run(_audited(server, uri)).findings == []
+
+
+async def _audited(server: Live, uri: str) -> Report:
+    """Return what a verification of the audit log finds."""
+    async with AsyncMongoClient[dict[str, Any]](uri, tz_aware=True) as client:
+        return await verified(client[server.settings.database], keyring_of(server.settings))
 
 
 def _nothing_by_half(uri: str) -> None:

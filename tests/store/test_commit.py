@@ -129,3 +129,26 @@ async def test_a_unit_larger_than_a_round_is_stored_as_a_whole(database: Databas
     large = inserting(*map(str, range(MOST_OPERATIONS)))
     await asyncio.gather(committer.commit(large), committer.commit(inserting("other")))
     assert len(await stored(database, "a")) == MOST_OPERATIONS + 1
+
+
+async def test_events_of_one_request_fail_together_though_some_are_stored(
+    database: Database, committer: Committer
+) -> None:
+    """What is told of is not disclosed then; nothing else is stored without its unit."""
+    await database.create_collection("AuditEvent")
+    await committer.commit(inserting("taken", collection="AuditEvent", also="b"))
+    bad = Unit()
+    for id in ("of us", "taken"):
+        bad.insert("AuditEvent", {"_id": id})
+    good = Unit()
+    for id in ("of them", "of others"):
+        good.insert("AuditEvent", {"_id": id})
+    found = await asyncio.gather(committer.commit(good), committer.commit(bad), return_exceptions=True)
+    assert [type(each) for each in found] == [type(None), Conflict]
+    assert await stored(database, "AuditEvent") == ["of others", "of them", "of us", "taken"]
+    two = Unit()
+    for id in ("1", "taken"):
+        two.insert("b", {"_id": id})
+    with pytest.raises(Conflict):
+        await committer.commit(two)
+    assert await stored(database, "b") == ["taken"]
