@@ -29,12 +29,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An input. max: None for any number of it."""
+    """An input. max: None for any number of it. secret: it comes in a body alone, since URLs end up in logs."""
 
     name: str
     type: str
     min: int = 0
     max: int | None = 1
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Invocation:
 
     given: the values of each parameter that was given, read by its type. searched: the search parameters, where the
     operation takes them. pairs: both as they were given. after: where a later page begins, as the page before said it.
+    resource: the JSON of the resource that the body is, where the operation takes one.
     """
 
     code: str
@@ -54,6 +56,7 @@ class Invocation:
     pairs: Pairs = ()
     after: Position | None = None
     method: str = "POST"
+    resource: Any = None
 
     @property
     def place(self) -> str:
@@ -76,7 +79,8 @@ class Operation:
 
     id: of its OperationDefinition. base: of the definition's canonical URL: the standard's, or our own. code: its name in a
     URL. types: where it is offered; none: for all.
-    searches: it also takes the search parameters of its type. pages: its answer can have page links.
+    searches: it also takes the search parameters of its type. pages: its answer can have page links. takes: its body is
+    such a resource and no Parameters; its parameters stand in the URL.
     """
 
     id: str
@@ -89,6 +93,7 @@ class Operation:
     searches: bool = False
     pages: bool = False
     base: str = BASE
+    takes: str | None = None
 
     @property
     def url(self) -> str:

@@ -47,8 +47,9 @@ async def invoke(use: Services, call: Call, asked: Asked, body: Any) -> Answer:
     method = "POST" if asked.method == "POST" else "GET"
     plain = Invocation(code, asked.type, asked.id, asked.version, method=method)
     pairs, after = begun(use, call, plain.place, asked.pairs) if operation.pages else (asked.pairs, None)
-    invocation = read(operation, plain, pairs, None if after else body, zone=use.zone)
-    return await operation.run(use, call, replace(invocation, after=after))
+    invocation = read(operation, plain, pairs, None if after or operation.takes else body, zone=use.zone)
+    resource = body if operation.takes else None
+    return await operation.run(use, call, replace(invocation, after=after, resource=resource))
 
 
 def _level(asked: Asked) -> Level:

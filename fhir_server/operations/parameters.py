@@ -18,7 +18,7 @@ from fhir_server.search.types.date import covered
 
 # About the form of the answer, for the HTTP layer.
 UNSEEN = frozenset({"_format", "_pretty"})
-COMPLEX = frozenset({"Meta"})
+COMPLEX = frozenset({"Meta", "Period"})
 _LONGEST_NUMBER = 9
 
 
@@ -29,6 +29,8 @@ def read(operation: Operation, asked: Invocation, pairs: Pairs, body: Any, *, zo
     InvalidSearchValue or UnsupportedParameter.
     """
     known = {each.name: each for each in operation.parameters}
+    if any(name in known and known[name].secret for name, _ in pairs):
+        raise InvalidRequest("A secret goes into a Parameters resource, not into a URL or a form.")
     given: dict[str, list[Any]] = {}
     told: list[tuple[str, str]] = []
     for name, value in (*((name, text) for name, text in pairs if name not in UNSEEN), *_stated(body)):
@@ -111,5 +113,6 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "boolean": {"true": True, "false": False}.get,
     "positiveInt": _positive,
     "code": _filled,
+    "string": _filled,
     "uri": _filled,
 }

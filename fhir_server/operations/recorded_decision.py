@@ -9,7 +9,7 @@ from typing import Any
 
 from consent_engine.decision import Ground
 from consent_engine.vocabulary import Mode
-from fhir_server.audit.basis import NOT_TOLD, PATIENT, bound, details_of
+from fhir_server.audit.basis import EMERGENCY, NOT_TOLD, PATIENT, bound, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, WHOLE, Outcome
 from fhir_server.audit.filing import NAMED
 from fhir_server.auth.requester import Requester, Role
@@ -89,7 +89,7 @@ def _denied(event: Mapping[str, Any]) -> bool:
 
 
 def _requester(event: Mapping[str, Any], said: Mapping[str, tuple[str, ...]], patient: str | None) -> Requester:
-    user, institution = event["agent"]
+    user, institution, *_ = event["agent"]
     return Requester(
         role=Role(user["role"][0]["text"]),
         user=user["who"]["reference"],
@@ -99,7 +99,8 @@ def _requester(event: Mapping[str, Any], said: Mapping[str, tuple[str, ...]], pa
         patient=patient,
         department=_one(said, "department"),
         practitioner_role=_one(said, "practitionerRole"),
-        reason=next((each["text"] for each in user.get("purposeOfUse", ())), None),
+        # One that did not count is as none.
+        reason=None if EMERGENCY in said else next((each["text"] for each in user.get("purposeOfUse", ())), None),
         client=_one(said, "client"),
     )
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fhir_server.deliveries.receiving import receive
+from fhir_server.operations.authorization_request import request_authorization
+from fhir_server.operations.authorization_status import authorization_status
+from fhir_server.operations.authorization_steps import confirm, decline, revoke, verify
 from fhir_server.operations.definition import OURS, Level, Operation, Parameter
 from fhir_server.operations.document import document
 from fhir_server.operations.enforcement import enforcement
@@ -86,6 +90,60 @@ ROWS = (
             Parameter("at", "instant"),
         ),
         base=OURS,
+    ),
+    Operation(
+        "receive",
+        "receive",
+        frozenset({SYSTEM}),
+        receive,
+        parameters=(Parameter("source", "uri", min=1), Parameter("encounter", "uri", min=1)),
+        affects_state=True,
+        base=OURS,
+        takes="Bundle",
+    ),
+    Operation(
+        "authorization-status",
+        "authorization-status",
+        frozenset({INSTANCE}),
+        authorization_status,
+        types=frozenset({"Patient"}),
+        parameters=(Parameter("purpose", "code"),),
+        base=OURS,
+    ),
+    Operation(
+        "request-authorization",
+        "request-authorization",
+        frozenset({INSTANCE}),
+        request_authorization,
+        types=frozenset({"Patient"}),
+        parameters=(
+            Parameter("way", "code"),
+            Parameter("purpose", "code"),
+            Parameter("type", "code", max=None),
+            Parameter("dataPeriod", "Period"),
+            Parameter("expires", "instant"),
+        ),
+        affects_state=True,
+        base=OURS,
+    ),
+    Operation(
+        "verify",
+        "verify",
+        frozenset({INSTANCE}),
+        verify,
+        types=frozenset({"Consent"}),
+        # What the way asks for (consenting/ways/): a code; or the scan of a signed form, and who has checked it.
+        parameters=(
+            Parameter("code", "string", secret=True),
+            Parameter("document", "uri"),
+            Parameter("witness", "uri"),
+        ),
+        affects_state=True,
+        base=OURS,
+    ),
+    *(
+        Operation(name, name, frozenset({INSTANCE}), run, frozenset({"Consent"}), affects_state=True, base=OURS)
+        for name, run in (("confirm", confirm), ("decline", decline), ("revoke", revoke))
     ),
     Operation("replay", "replay", frozenset({INSTANCE}), replay, types=frozenset({"AuditEvent"}), base=OURS),
     Operation(

@@ -22,7 +22,10 @@ PERSON_TERM = IndexModel([("pat", ASCENDING), ("ix", ASCENDING)], name="person_t
 PATIENT = IndexModel([("pr", ASCENDING)], name="patient", sparse=True)
 SEVERAL = IndexModel([("pats", ASCENDING)], name="several_persons", sparse=True)
 
-LOG: Indexes = (TERM, UPDATED)
+# The events of one writer in the order of its chain (audit/links.py).
+CHAIN = IndexModel([("chain.by", ASCENDING), ("chain.n", ASCENDING)], name="chain", sparse=True)
+
+LOG: Indexes = (TERM, UPDATED, CHAIN)
 OF_NOBODY: Indexes = (TERM, UPDATED, CUSTODIAN)
 OF_PERSONS: Indexes = (*OF_NOBODY, PERSON_TERM, PATIENT, SEVERAL)
 PATIENTS: Indexes = (*OF_NOBODY, PATIENT, SEVERAL)

@@ -10,6 +10,7 @@ from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import count_up_all
 from fhir_server.store.mentioned import Mentioned
+from fhir_server.store.received import delivery_of, hold
 from fhir_server.store.resources import Document
 
 # What a tombstone keeps of what was deleted: all that the gate looks at.
@@ -22,7 +23,7 @@ class Draft:
 
     old: the current document that it replaces. version: the number it gets. by: "patient" when patients write it.
     labels: keyed labels of an earlier life, before a deletion; they stay (consent.md, D21). said: what the resource
-    mentions, once it has its security labels.
+    mentions, once it has its security labels. came_with: id of the delivery that a new resource came with.
     """
 
     resource: Mapping[str, Any]
@@ -33,10 +34,16 @@ class Draft:
     by: str | None = None
     labels: tuple[int, ...] = ()
     said: Mentioned | None = None
+    came_with: str | None = None
 
     @property
     def type(self) -> str:
         return str(self.resource["resourceType"])
+
+    @property
+    def delivery(self) -> str | None:
+        """The id of the delivery that the record came with: what has come with one stays with it."""
+        return delivery_of(self.old) if self.old else self.came_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ def remove(unit: Unit, removal: Removal, at: int) -> Document:
     tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
     unit.insert(history_of(removal.type), earlier(tombstone))
     unit.delete(removal.type, _as_read(old))
+    hold(unit, [delivery_of(old)])
     count_up_all(unit, removal.type, old)
     return tombstone
 

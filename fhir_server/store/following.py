@@ -12,8 +12,9 @@ from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import count_up_all
 from fhir_server.store.contexts import context_term
-from fhir_server.store.keys import DataKeys, Owner
+from fhir_server.store.keys import DataKeys
 from fhir_server.store.persons import Persons
+from fhir_server.store.received import delivery_of, hold, owner
 from fhir_server.store.resources import Document, Resources, sealed
 from fhir_server.store.shadow import Membership, Shadows
 
@@ -79,6 +80,7 @@ class Following:
         persons = document.get("pats", [document["pat"]] if "pat" in document else [])
         if list(target.member.persons) == persons and labels == {*before}:
             return
+        hold(unit, [delivery_of(document)])
         moved = await self._of_persons(BINARY, document, target.member.persons)
         filed = {"pr": list(target.member.patients), **({"lab": sorted(labels)} if labels else {})}
         unit.replace(name, _as_read(document), moved | filed)
@@ -101,6 +103,7 @@ class Following:
     async def _refiled(self, unit: Unit, type: str, document: Document, changed: Mapping[str, int]) -> Document:
         """Return a stored document filed, and sealed, under the persons that its Patients are now."""
         keys = {**await self._persons.keys(document["pr"]), **changed}
+        hold(unit, [delivery_of(document)])
         moved = await self._of_persons(type, document, tuple(sorted({keys[id] for id in document["pr"]})))
         if type == "Consent":
             count_up_all(unit, type, document, moved)
@@ -113,8 +116,8 @@ class Following:
         if "body" in document:
             id = str(document.get("id", document["_id"]))
             (body,) = await self._resources.opened(type, [{**document, "_id": id}])
-            owner = Owner(persons[0] if persons else None, document["org"])
-            made, name = await self._keys.for_writing([owner]), self._keys.name(owner)
+            owned = owner(persons[0] if persons else None, document["org"], delivery_of(document))
+            made, name = await self._keys.for_writing([owned]), self._keys.name(owned)
             moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
         return moved
 

@@ -17,7 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from consent_engine.predicate import Attribute, Predicate, weakened
 from fhir_server.store.collections import history_of
 from fhir_server.store.judged import in_short, test_of
-from fhir_server.store.permitted import NO_DOCUMENT, Permitted, to_filter
+from fhir_server.store.permitted import NO_DOCUMENT, PURGED, Permitted, to_filter
 from fhir_server.store.queries import MOST_MILLISECONDS
 from fhir_server.store.resources import WITHOUT_BODY, Document, Gate, Resources
 
@@ -155,12 +155,13 @@ class History:
         return [found[place] for place in sorted(found, reverse=True)[:size]]
 
     async def _of_type(self, view: _View, window: Window, after: Place | None, size: int) -> list[Version]:
-        asked = [view.filter, window.filter, _behind(after, view.type)]
+        # What was purged cannot be judged by a filter: it is told of where it is asked for by its id, and nowhere else.
+        asked = [view.filter, window.filter, _behind(after, view.type), {PURGED: None}]
         found = []
         # The current ones first: what becomes an earlier version meanwhile is then found twice, never missed.
         for name, id in ((view.type, "_id"), (history_of(view.type), "id")):
             order = [("at", -1), (id, -1), *([("v", -1)] if id == "id" else [])]
-            filter = {"$and": [_renamed(part, id) for part in asked if part]} if any(asked) else {}
+            filter = {"$and": [_renamed(part, id) for part in asked if part]}
             cursor = self._database[name].find(filter, WITHOUT_BODY).sort(order).limit(size)
             rows = await cursor.max_time_ms(MOST_MILLISECONDS).to_list()
             found += [Version(view.type, {**row, "_id": row[id]}) for row in rows]
@@ -186,7 +187,7 @@ class History:
         """Return, by id, the admitted versions of these resources that were stored by an instant, newest first."""
         found: dict[Place, Version] = {}
         for name, id in ((view.type, "_id"), (history_of(view.type), "id")):
-            asked = {id: {"$in": list(ids)}, "at": {"$lte": until}}
+            asked = {id: {"$in": list(ids)}, "at": {"$lte": until}, PURGED: None}
             for row in await self._database[name].find(asked, WITHOUT_BODY).to_list():
                 version = Version(view.type, {**row, "_id": row[id]})
                 found[version.place] = version

@@ -27,6 +27,11 @@ async def claim(database: Database, *, keyring: str, zone: str, any_layout: bool
     Raises WrongInstallation.
     """
     found = await _first(database, {"_id": NAME, "keyring": keyring, "zone": zone, "layout": LAYOUT})
+    if "restoring" in found:
+        raise WrongInstallation(
+            "A backup is being restored into this database, and is not all there yet. Start the same command again, it "
+            "goes on: fhir-facade restore"
+        )
     if found.get("keyring") != keyring:
         raise WrongInstallation(
             "The database was filled under another keyring, without which nothing in it can be read or found. "

@@ -28,6 +28,8 @@ Test = Callable[[Document], bool]
 # Where a document keeps its values of an attribute; those that are not named stand together, each under its own name.
 FIELDS = {Attribute.CUSTODIAN: "org", Attribute.LABEL: "lab"}
 CODES = "c"
+# What is known of a record even after it was purged.
+LASTING = frozenset({Attribute.TYPE, Attribute.ID, Attribute.CUSTODIAN})
 # Of what one person's Consents come to.
 MOST_PARTS = 200
 
@@ -181,6 +183,32 @@ def in_short(predicate: Predicate, *, upwards: bool) -> Predicate:
         case PerPerson(groups, otherwise, nobody):
             short = [(persons, Constant(upwards) if is_long(part) else part) for persons, part in groups]
             return per_person(short, otherwise, nobody)
+    return predicate
+
+
+def whatever(predicate: Predicate, *, upwards: bool = False) -> Predicate:
+    """Return a predicate that asks for nothing that a record says, and holds where this one does whatever it says.
+
+    Of a record that was purged nothing is left but what it was, whose, and who kept it. upwards: if true, it holds wherever
+    this one may.
+    """
+    match predicate:
+        case AnyOf(attribute, _) | OnlyOf(attribute, _) if attribute not in LASTING:
+            return Constant(upwards)
+        case During():
+            return Constant(upwards)
+        case AllOf(parts):
+            return all_of(*(whatever(part, upwards=upwards) for part in parts))
+        case Either(parts):
+            return either(*(whatever(part, upwards=upwards) for part in parts))
+        case Not(part):
+            return negate(whatever(part, upwards=not upwards))
+        case PerPerson(groups, otherwise, nobody):
+            return per_person(
+                [(persons, whatever(part, upwards=upwards)) for persons, part in groups],
+                whatever(otherwise, upwards=upwards),
+                whatever(nobody, upwards=upwards),
+            )
     return predicate
 
 

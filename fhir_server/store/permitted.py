@@ -27,11 +27,12 @@ from consent_engine.predicate import (
     Predicate,
     Record,
 )
-from fhir_server.store.judged import CODES, Test, at_length, field, in_short, named, read, test_of
+from fhir_server.store.judged import CODES, Test, at_length, field, in_short, named, read, test_of, whatever
 
 Document = Mapping[str, Any]
 log = logging.getLogger(__name__)
 NO_DOCUMENT: dict[str, Any] = {"_id": {"$in": []}}
+PURGED = "purged"  # what the tombstone of a purged record says beside whose it was
 
 
 Due = tuple[tuple[Obligation, Predicate], ...]
@@ -48,6 +49,7 @@ class Permitted:
         self.on = cache(on)
         self.obligations = cache(due)
         self.test: Callable[[str], Test] = cache(lambda type: test_of(self.on(type), type))
+        self.purged: Callable[[str], Test] = cache(lambda type: test_of(whatever(self.on(type)), type))
         self.named: Callable[[str], int] = cache(lambda type: named(self.on(type)))
         self.reads: Callable[[str], frozenset[str]] = cache(lambda type: read(self.on(type)))
         self.at_length: Callable[[str], frozenset[Hashable]] = cache(lambda type: frozenset(at_length(self.on(type))))
@@ -60,8 +62,8 @@ class Permitted:
         return cls(lambda type: EVERYTHING)
 
     def admits(self, type: str, document: Document) -> bool:
-        """Return whether one stored document may be seen."""
-        return self.test(type)(document)
+        """Return whether one stored document may be seen; of what was purged, whether it may whatever it said."""
+        return (self.purged if PURGED in document else self.test)(type)(document)
 
     def filter(self, type: str, *, upwards: bool = True) -> dict[str, Any]:
         """Return the MongoDB filter of the documents of a type that may be seen.

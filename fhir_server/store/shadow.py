@@ -19,6 +19,8 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     d            number of the definitions that it is filed under (store/numbers.py)
     w            clinical time {lo, hi}; where a record says nothing of it, when it was last updated
     k, h         data key id, keyed digest of the content
+    chain        of an AuditEvent, what binds it to the one before it (audit/links.py)
+    dl           id of the delivery that it came with, if it was received from elsewhere (store/received.py)
     body         SM4-GCM sealed JSON
 """
 

@@ -21,6 +21,7 @@ from fhir_server.store.ids import is_new
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.mentioned import mentioned
 from fhir_server.store.persons import Persons, person_term
+from fhir_server.store.received import hold, owner
 from fhir_server.store.resources import Document, Resources, sealed
 from fhir_server.store.shadow import Membership, Shadows, stamped
 from fhir_server.store.terms import born_term
@@ -103,11 +104,11 @@ class Writer:
         resources = [stamped(each.resource, id=each.id, version=each.version, at=at) for each in drafts]
         contexts = await self._contexts.of(resources)
         members = await self._members(resources, contexts)
-        owners = [_owner(member, each.custodian) for member, each in zip(members, drafts, strict=True)]
+        owners = [_owner(member, each) for member, each in zip(members, drafts, strict=True)]
         keys = await self._keys.for_writing(owners)
         unit, written = Unit(), []
-        for draft, resource, member, owner in zip(drafts, resources, members, owners, strict=True):
-            name = self._keys.name(owner)
+        for draft, resource, member, owned in zip(drafts, resources, members, owners, strict=True):
+            name = self._keys.name(owned)
             body = dump(resource)
             document = {
                 **self._shadow(draft, resource, member, at),
@@ -119,6 +120,7 @@ class Writer:
             self._tell(unit, draft, resource, document)
             unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
+        hold(unit, (each.delivery for each in drafts))
         tombstones = [remove(unit, each, at) for each in removals if each.old is not None]
         _label_by(contexts, written)
         await self._following.patients([each for each in resources if each["resourceType"] == "Patient"], unit)
@@ -156,6 +158,8 @@ class Writer:
         if draft.type == "Patient":
             shadow["me"] = self._persons.key(resource)
         shadow["d"] = self._registry.filing
+        if draft.delivery:
+            shadow["dl"] = draft.delivery
         return {**shadow, "by": draft.by} if draft.by else shadow
 
     def refiled(self, type: str, document: Document, resource: dict[str, Any]) -> Document:
@@ -165,7 +169,7 @@ class Writer:
             resource, document["_id"], document["org"], document["v"], None, document.get("by"), tuple(labels)
         )
         member = Membership(tuple(document.get("pr", ())), tuple(each for each in persons if each is not None))
-        kept = {key: document[key] for key in ("k", "h", "body")}
+        kept: Document = {key: document[key] for key in ("k", "h", "body", "dl") if key in document}
         return {**self._shadow(draft, resource, member, document["at"]), **kept}
 
 
@@ -199,5 +203,5 @@ def _label_by(contexts: Belongings, written: Sequence[Written]) -> None:
             document["lab"] = labels
 
 
-def _owner(member: Membership, custodian: str) -> Owner:
-    return Owner(member.persons[0] if member.persons else None, custodian)
+def _owner(member: Membership, draft: Draft) -> Owner:
+    return owner(member.persons[0] if member.persons else None, draft.custodian, draft.delivery)

@@ -1,0 +1,70 @@
+"""What is left of a record that was purged: a tombstone with what it was, whose and who kept it; nothing that it said.
+
+Its versions go, with all that they were filed under. The tombstone is judged as fits every record (store/judged.py,
+`whatever`), so that nobody learns by it what the record said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.deliveries.delivery import PURGING, RECEIVED
+from fhir_server.store.collections import history_of
+from fhir_server.store.commit import Unit
+from fhir_server.store.permitted import PURGED
+from fhir_server.store.received import DELIVERIES, delivery_of
+
+Document = dict[str, Any]
+# Of what a tombstone otherwise keeps (store/drafts.py): not the labels, codes and times of what was deleted.
+LEFT = ("org", "pat", "pats", "pr", "by")
+_SHOWN = {"v": 1, "at": 1, "dl": 1, "deleted": 1, "id": 1, **dict.fromkeys(LEFT, 1)}
+
+
+async def burial(
+    database: AsyncDatabase[Document], delivery: str, brought: Iterable[str], *, at: int
+) -> tuple[Unit, Counter[str]]:
+    """Return the unit that purges these resources ("Type/id") of a delivery, and how many of each type it purges.
+
+    It fails with Conflict if one of them was written meanwhile, or another process purges them. at: µs since 1970 UTC.
+    """
+    unit, counted = Unit(), Counter[str]()
+    for reference in brought:
+        type, _, id = reference.partition("/")
+        await _bury(database, unit, delivery, type, id, at=at)
+        unit.delete(RECEIVED, {"_id": reference})
+        counted[type] += 1
+    counts = {f"counts.{type}": number for type, number in counted.items()}
+    unit.touch(DELIVERIES, {"_id": delivery, "state": PURGING}, {"$inc": counts})
+    return unit, counted
+
+
+async def _bury(database: AsyncDatabase[Document], unit: Unit, delivery: str, type: str, id: str, *, at: int) -> None:
+    # The current one first: what becomes an earlier version meanwhile makes the unit fail.
+    current = await database[type].find_one({"_id": id}, _SHOWN)
+    earlier = await database[history_of(type)].find({"id": id}, _SHOWN).sort("v", 1).to_list()
+    history = history_of(type)
+    for each in earlier:
+        if delivery_of(each) == delivery:
+            unit.delete(history, {"_id": each["_id"]})
+    for each in _graves(earlier, delivery):
+        unit.replace(history, {"_id": each["_id"], "deleted": True}, tombstone(each, id, each["v"], at=each["at"]))
+    if current is not None and delivery_of(current) == delivery:
+        unit.delete(type, {"_id": id, "v": current["v"], "pat": current.get("pat"), "pats": current.get("pats")})
+        unit.insert(history, tombstone(current, id, current["v"] + 1, at=at))
+
+
+def _graves(earlier: Sequence[Document], delivery: str) -> list[Document]:
+    """Return the tombstones of a life that came with the delivery: they stand right behind one of its versions."""
+    lived = {each["v"] for each in earlier if delivery_of(each) == delivery}
+    return [each for each in earlier if each.get("deleted") and each["v"] - 1 in lived]
+
+
+def tombstone(document: Document, id: str, version: int, *, at: int) -> Document:
+    """Return what is left of a record: the last version of its history."""
+    left = {name: document[name] for name in LEFT if name in document}
+    dated = {"at": at, "w": {"lo": at, "hi": at}}
+    return {**left, "_id": f"{id}/{version}", "id": id, "v": version, **dated, "deleted": True, PURGED: True}

@@ -1,0 +1,153 @@
+"""Purging what was received for a visit, so many days after it: one process does it; if it dies, another goes on.
+
+The steps of one delivery, each durable before the next, each the same if it is done again:
+
+    begun      its row says so: no unit of the delivery is stored any more
+    buried     its records are gone, history and index terms included, and tombstones stand in their place
+    destroyed  its wrapped keys are gone: no copy of the records opens again, wherever it lies
+    finished   its row and an AuditEvent say what was purged
+
+A delivery that was begun is gone on with, whoever began it. What a copy of the database brings back that was made before
+is due as it stands there, and purged again as soon as a server runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from fhir_server.audit.event import Happening, Touched
+from fhir_server.auth.requester import Requester, Role
+from fhir_server.auth.scopes import Scopes
+from fhir_server.deliveries.burying import burial
+from fhir_server.deliveries.delivery import PURGED, PURGING, Delivery, due
+from fhir_server.errors import Conflict
+from fhir_server.fhir_json import parse
+from fhir_server.interactions.call import Services
+from fhir_server.interactions.storing import again
+from fhir_server.store.commit import Unit
+from fhir_server.store.keys import DataKeys
+from fhir_server.store.received import DELIVERIES
+from fhir_server.store.resources import Ungated
+
+JOB = "purging"
+LOOKED_AFTER_SECONDS = 60.0
+LOOKED_AGAIN = timedelta(days=1)  # a visit's end may be written, or changed, after it was looked at
+LEASE = timedelta(seconds=60)
+BATCH = 100  # resources in one unit
+SERVER = "Device/fhir-facade"
+
+log = logging.getLogger(__name__)
+
+
+class Purging:
+    """Looks after what is due, as long as the process lives; the command line has it done once."""
+
+    def __init__(
+        self, database: AsyncDatabase[dict[str, Any]], keys: DataKeys, services: Callable[[], Services]
+    ) -> None:
+        self._database = database
+        self._jobs = database[JOB]
+        self._keys = keys
+        self._services = services
+        self._owner = uuid4().hex
+
+    async def forever(self) -> None:
+        """Purge whatever is due, now and from now on."""
+        while True:
+            try:
+                await self.once()
+            except (PyMongoError, Conflict) as error:  # tried again: what was done is not done twice
+                log.warning("purging stopped: %s", type(error).__name__)
+            await asyncio.sleep(LOOKED_AFTER_SECONDS)
+
+    async def once(self) -> list[Delivery] | None:
+        """Purge what is due now; return the deliveries that were purged, None if another process is at it."""
+        if not await self._taken():
+            return None
+        done: list[Delivery] = []
+        async for each in self.due():
+            async for _ in self.steps(each):
+                if not await self._taken():
+                    return done
+            done.append(each)
+        await self._jobs.update_one({"_id": JOB, "owner": self._owner}, {"$set": {"until": datetime.now(UTC)}})
+        return done
+
+    async def due(self, *, looking: bool = False) -> AsyncIterator[Delivery]:
+        """Yield the deliveries that are due by what is known of their visits now. looking: nothing is noted."""
+        use, now = self._services(), self._services().clock()
+        async for each in use.deliveries.ripe(now, looked_before=now - LOOKED_AGAIN):
+            until = await self._until(use, each)
+            if each.state == PURGING or until <= now:
+                yield replace(each, due=until)
+            elif not looking:
+                await use.deliveries.put_off(each, until, looked=now)
+
+    async def steps(self, delivery: Delivery) -> AsyncIterator[str]:
+        """Purge a delivery; yield the name of each step once it is durable."""
+        use = self._services()
+        await use.deliveries.begin(delivery)
+        yield "begun"
+        while brought := await use.deliveries.brought(delivery.id, most=BATCH):
+            await self._bury(use, delivery, brought)
+            yield "buried"
+        await self._keys.destroy(delivery.id)
+        yield "destroyed"
+        await self._finish(use, delivery)
+        yield "finished"
+
+    async def _bury(self, use: Services, delivery: Delivery, brought: list[str]) -> None:
+        async def buried() -> None:
+            unit, _ = await burial(self._database, delivery.id, brought, at=use.now())
+            await use.committer.commit(unit)
+
+        await again(buried)
+
+    async def _finish(self, use: Services, delivery: Delivery) -> None:
+        """Store that the delivery was purged, together with the AuditEvents for who received it and for who sent it."""
+        counts, at, unit = await use.deliveries.counts(delivery.id), use.now(), Unit()
+        row = replace(delivery, state=PURGED).document(looked=use.clock())
+        found = {"_id": delivery.id, "state": PURGING}
+        unit.replace(DELIVERIES, found, {**row, "counts": counts, "purged": use.clock()})
+        await use.audit.add(happened(delivery, counts), requester(delivery), unit, at=at)
+        await use.committer.commit(unit)
+        log.info("delivery %s purged: %d records", delivery.id, sum(counts.values()))
+
+    async def _until(self, use: Services, delivery: Delivery) -> datetime:
+        """Return when a delivery is due by its visit as it stands now."""
+        why = Ungated("the end of a visit, after which what was received for it is purged")
+        found = (await use.resources.many("Encounter", [delivery.visit], why)).get(delivery.visit)
+        (body,) = await use.resources.opened("Encounter", [found]) if found else [b"null"]
+        return due(parse(body), delivery.received, zone=use.zone, days=use.settings.received_days)
+
+    async def _taken(self) -> bool:
+        """Take the job, or keep it; return whether it is this process's."""
+        now = datetime.now(UTC)
+        free = {"_id": JOB, "$or": [{"owner": self._owner}, {"until": {"$lt": now}}]}
+        try:
+            await self._jobs.update_one(free, {"$set": {"owner": self._owner, "until": now + LEASE}}, upsert=True)
+        except DuplicateKeyError:
+            return False
+        return True
+
+
+def happened(delivery: Delivery, counts: Mapping[str, int]) -> Happening:
+    """Return what is recorded of a purge: which delivery and how many records of each type, nothing of what they said."""
+    said = ", ".join(f"{type} {number}" for type, number in counts.items())
+    visit = Touched(f"Encounter/{delivery.visit}", None, (delivery.patient,))
+    note = f"delivery {delivery.id} purged: {said or 'nothing was left'}"
+    return Happening("purge", touched=(visit,), concerned=frozenset({delivery.source}), note=note)
+
+
+def requester(delivery: Delivery) -> Requester:
+    """Return in whose name a delivery is purged: the server's, for the institution that received it."""
+    return Requester(Role.SYSTEM, SERVER, delivery.institution, "HOPERAT", Scopes.parse(""))
