@@ -77,6 +77,7 @@ TEXTS = {
     "approve_nothing": "Tick at least one, or choose “Deny”.",
     "home_title": "You are signed in",
     "home_lead": "You can close this page, or sign out. Signing out also ends the online access of apps.",
+    "to_desk": "Open the audit desk",
     "second_factor_on": "An authenticator is set up.",
     "second_factor_off": "No authenticator is set up.",
     "sign_out_title": "Sign out",

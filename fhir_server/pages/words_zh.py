@@ -83,6 +83,7 @@ TEXTS = {
     # home, end, errors
     "home_title": "您已登录",
     "home_lead": "您可以关闭此页面，或退出登录。退出会同时结束应用的在线访问。",
+    "to_desk": "打开审计台",
     "second_factor_on": "已绑定身份验证器。",
     "second_factor_off": "未绑定身份验证器。",
     "sign_out_title": "退出登录",

@@ -31,6 +31,7 @@ from fhir_server.auth.server.authority import Authority, opened
 from fhir_server.auth.server.clients import Client
 from fhir_server.auth.server.registered import Clients
 from fhir_server.auth.server.vault import FAILURES, Vault
+from fhir_server.auth.signed.register import PURPOSE, Register
 from fhir_server.settings import Settings
 from tests.live import Live, live
 from tests.smart.cast import NEWCOMER, PASSWORD, REDIRECT, SECRET, apps, people, records
@@ -220,14 +221,14 @@ def back(answer: httpx.Response, redirect: str = REDIRECT) -> dict[str, str]:
 
 
 @contextmanager
-def world(mongo_uri: str, folder: Path, redirect: str = REDIRECT) -> Iterator[World]:
-    """Run a server with all of this in it. redirect: where its apps live."""
+def world(mongo_uri: str, folder: Path, redirect: str = REDIRECT, **settings: Any) -> Iterator[World]:
+    """Run a server with all of this in it. redirect: where its apps live. settings: that differ from the usual ones."""
     name = f"test_{secrets.token_hex(6)}"
     pairs = {"signing": es384(), "emr": rs384(), "emr2": es384(), "remote": es384("remote-1")}
     with (
         TemporaryDirectory() as public,
         serving(Path(public)) as elsewhere,
-        live(mongo_uri, folder, database=name) as running,
+        live(mongo_uri, folder, database=name, **settings) as running,
     ):
         jwks_uri = f"{elsewhere}/jwks.json"
         Path(public, "jwks.json").write_text(json.dumps(pairs["remote"].public))
@@ -242,8 +243,9 @@ def world(mongo_uri: str, folder: Path, redirect: str = REDIRECT) -> Iterator[Wo
 
 async def _register(mongo_uri: str, settings: Settings, registered: Iterable[Client]) -> None:
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo:
-        database, vault = mongo[settings.database], Vault(keyring_of(settings))
-        clients, users = Clients(database, vault), Users(database, vault)
+        keyring = keyring_of(settings)
+        register, vault = Register(mongo[settings.database], keyring.signer(PURPOSE)), Vault(keyring)
+        clients, users = Clients(register, vault), Users(register, vault)
         for client in registered:
             await clients.add(client)
         password = await Passwords().hashed(PASSWORD)

@@ -1,0 +1,1 @@
+"""Emergency access (break-glass): how long it lasts, what is kept of it, and who looks at it afterwards."""

@@ -1,0 +1,52 @@
+"""The desk's texts in the language of whoever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fhir_server.pages.desk import words_en, words_zh
+from fhir_server.pages.words import LANGUAGES, Words
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The texts of one language. happenings: by code of what happened; codes: by "kind|code"."""
+
+    words: Words
+    texts: Mapping[str, str]
+    happenings: Mapping[str, str]
+    codes: Mapping[str, str]
+
+    def __call__(self, key: str, **parts: object) -> str:
+        """Return a text with its parts in place."""
+        return self.texts[key].format(**parts)
+
+    def happened(self, code: str) -> str:
+        return self.happenings.get(code, code)
+
+    def outcome(self, code: str) -> str:
+        return self.codes.get(f"outcome|{code}", code)
+
+    def role(self, code: str) -> str:
+        return self.codes.get(f"role|{code}", code)
+
+    def basis(self, name: str) -> str:
+        return self.codes.get(f"basis|{name}", name)
+
+    def purpose(self, code: str) -> str:
+        return self.words.purpose(code)
+
+    def described(self, text: str) -> str:
+        """Return what an event adds to its outcome; of what has a word, the word.
+
+        >>> SPEECH["zh"].described("HTTP 200 break-glass")
+        'HTTP 200 紧急突破访问'
+        """
+        return " ".join(self.codes.get(f"note|{each}", each) for each in text.split())
+
+
+SPEECH = {
+    "zh": Speech(LANGUAGES["zh"], words_zh.TEXTS, words_zh.HAPPENINGS, words_zh.CODES),
+    "en": Speech(LANGUAGES["en"], words_en.TEXTS, words_en.HAPPENINGS, words_en.CODES),
+}
