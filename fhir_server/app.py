@@ -22,6 +22,9 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from fhir_server import logs
+from fhir_server.audit.chain import Chain
+from fhir_server.audit.leaving import Leavings
+from fhir_server.audit.where import Addressed
 from fhir_server.auth.accounts import wiring as accounts
 from fhir_server.auth.accounts.reception import Reception
 from fhir_server.auth.bearer import Bearer, Issuer
@@ -29,10 +32,23 @@ from fhir_server.auth.server import authority as authorization
 from fhir_server.auth.server import endpoints
 from fhir_server.auth.server.authority import Authority
 from fhir_server.auth.server.cors import Cors
+from fhir_server.consenting.reminders import Reminders
+from fhir_server.consenting.ways.box import Box
+from fhir_server.consenting.ways.transport import Queue, Sending
+from fhir_server.consenting.ways.wiring import Ways
+from fhir_server.crypto import opening
 from fhir_server.crypto.keyring import Keyring
+from fhir_server.deliveries import held as deliveries
+from fhir_server.deliveries.purging import Purging
+from fhir_server.emergencies import emergencies
 from fhir_server.http import plain
 from fhir_server.http.fhir import FhirEndpoint
 from fhir_server.interactions.call import Services
+from fhir_server.pages.desk import routes as desk
+from fhir_server.pages.desk.checks import Checks
+from fhir_server.pages.messages import routes as messages
+from fhir_server.pages.my import wiring as my_pages
+from fhir_server.pages.prompt import wiring as prompts
 from fhir_server.reindexing.building import Building
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.settings import Settings
@@ -55,6 +71,11 @@ class Parts:
 
     definitions: Definitions
     building: Building
+    purging: Purging
+    ways: Ways
+    reminders: Reminders
+    chain: Chain
+    leavings: Leavings
     keys: DataKeys
     collections: Collections
     client: AsyncMongoClient[dict[str, Any]]
@@ -65,6 +86,12 @@ class Parts:
     def services(self) -> Services:
         """The services under the definitions that are in force, as far as this process knows."""
         return self.definitions.services
+
+    @property
+    def beside(self) -> tuple[Building | Purging | Chain | Leavings | Reminders | Sending, ...]:
+        """What goes on beside the requests, as long as the server runs."""
+        sending = (self.ways.sending,) if self.ways.sending else ()
+        return (self.building, self.purging, self.chain, self.leavings, self.reminders, *sending)
 
     def authority(self, settings: Settings, keyring: Keyring) -> Authority:
         """Return the authorization server."""
@@ -87,13 +114,23 @@ class Parts:
         await self.collections.ensure("AuditEvent", "Consent", "Patient")
         await authorization.ensure(self.database)
         await accounts.ensure(self.database)
+        await emergencies.ensure(self.database)
+        await deliveries.ensure(self.database)
+        await self.ways.ensure()
+        await self.services.consenting.ensure()
+        await prompts.ensure(self.database)
         await self.definitions.renew()
+
+    async def close(self) -> None:
+        """Anchor the end of this process's audit log, and leave the database."""
+        await self.chain.close()
+        await self.client.close()
 
 
 def keyring_of(settings: Settings) -> Keyring:
     """Return the keyring of an installation, made when it is first asked for."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    return Keyring.open(settings.data / "keyring.json")
+    return opening.opened(settings.data, settings.key_custody)
 
 
 def bearer_of(keyring: Keyring, server: Issuer | None = None) -> Bearer:
@@ -119,6 +156,15 @@ def assemble(
     return Parts(
         definitions=held,
         building=Building(wiring.database, held, wiring.committer),
+        purging=Purging(wiring.database, wiring.keys, lambda: held.services),
+        ways=wiring.ways,
+        reminders=Reminders(
+            wiring.database,
+            lambda: held.services,
+            Queue(wiring.database, Box(keyring)) if wiring.ways.sending else None,
+        ),
+        chain=wiring.chain,
+        leavings=Leavings(wiring.database, keyring, wiring.anchors),
         keys=wiring.keys,
         collections=wiring.collections,
         client=client,
@@ -140,16 +186,20 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
             return False
         return True
 
-    beside = (plain.health(alive),)
+    checks = (plain.health(alive),)
+    reception = parts.reception(settings, keyring, authority)
+    verifications = Checks(parts.database, keyring, reception.vault, parts.services.now)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await parts.ready()
-        building = asyncio.create_task(parts.building.forever())
+        beside = [asyncio.create_task(each.forever()) for each in parts.beside]
         yield
-        building.cancel()
-        await asyncio.wait([building])
-        await parts.client.close()
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
+        await verifications.close()
+        await parts.close()
 
     return Starlette(
         routes=[
@@ -158,10 +208,17 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
             Route("/fhir/{path:path}", endpoint),
             Route("/fhir", endpoint),
             *endpoints.routes(authority, bearer),
-            *accounts.routes(parts.reception(settings, keyring, authority), authority, bearer),
-            *(each.route() for each in (*beside, plain.description(beside, version=VERSION))),
+            *accounts.routes(reception, authority, bearer),
+            *my_pages.routes(reception, authority),
+            *prompts.routes(parts.database, reception, authority, bearer),
+            *desk.routes(reception, verifications),
+            *(messages.routes(reception, parts.ways.stand_in) if parts.ways.stand_in else ()),
+            *(each.route() for each in (*checks, plain.description(checks, version=VERSION))),
         ],
-        middleware=[Middleware(Cors, origins=authority.clients.origins, always=settings.cors_origins)],
+        middleware=[
+            Middleware(Addressed),
+            Middleware(Cors, origins=authority.clients.origins, always=settings.cors_origins),
+        ],
         lifespan=lifespan,
     )
 

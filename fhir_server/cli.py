@@ -13,12 +13,18 @@ from fhir_server.auth.accounts.account import InvalidAccount
 from fhir_server.auth.accounts.passwords import WeakPassword
 from fhir_server.auth.bearer import InvalidClaims
 from fhir_server.auth.server.clients import InvalidClient
-from fhir_server.commands import clients, keys, users
+from fhir_server.auth.signed.checking import ChangedMeanwhile
+from fhir_server.auth.signed.register import AccessRefused
+from fhir_server.backup.manifest import BackupError
+from fhir_server.commands import access, audit, clients, consents, integrity, keys, users
+from fhir_server.commands.backup import backup, purges, restore, verify
 from fhir_server.commands.installation import say
 from fhir_server.commands.loading import load
+from fhir_server.commands.purging import purge
 from fhir_server.commands.reindexing import reindex
 from fhir_server.commands.serving import demo, serve
 from fhir_server.commands.tokens import token
+from fhir_server.crypto.integrity import IntegrityError
 from fhir_server.crypto.keyring import KeyringError
 from fhir_server.loading.processes import LoadingBroken
 from fhir_server.settings import SettingsError
@@ -38,11 +44,17 @@ app = typer.Typer(
     ),
 )
 
-for each in (serve, load, reindex, token, demo):
+for each in (serve, load, reindex, purge, backup, verify, restore, purges, token, demo):
     app.command()(each)
 app.add_typer(clients.app, name="client")
+app.add_typer(consents.app, name="consents")
 app.add_typer(users.app, name="user")
 app.add_typer(keys.app, name="keys")
+app.add_typer(integrity.app, name="integrity")
+keys.app.command()(access.check_access)
+keys.app.command()(access.sign_access)
+keys.app.command()(access.public_key)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:
@@ -55,13 +67,17 @@ def main() -> None:
     except (
         SettingsError,
         KeyringError,
+        IntegrityError,
         MongoUnavailable,
         WrongInstallation,
         InvalidClaims,
         InvalidClient,
         InvalidAccount,
+        AccessRefused,
+        ChangedMeanwhile,
         WeakPassword,
         LoadingBroken,
+        BackupError,
         FileNotFoundError,
     ) as error:
         say.print(f"fhir-facade: {error}", style="red", highlight=False)

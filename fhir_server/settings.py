@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import terminology
 from fhir_server.auth.accounts.provider import Provider
+from fhir_server.pages.prompt.callers import PromptCaller
 
 PREFIX = "FHIR_"
 FILE = "settings.toml"
@@ -70,6 +71,12 @@ class Settings(BaseSettings):
     data: Path = Field(
         Path("var"), description="Folder of this installation: keyring, settings.toml, embedded MongoDB, logs."
     )
+    key_custody: str = Field(
+        "file",
+        pattern=r"^(file|socket:/.+)$",
+        description="Who holds the keyring. file: this server, in the data folder. socket:/path: a custodian that answers "
+        "at this Unix socket.",
+    )
     mongodb_uri: str | None = Field(
         None,
         repr=False,
@@ -85,7 +92,21 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="Number of worker processes.")
     base_url: Annotated[str, AfterValidator(_base)] | None = Field(
         None,
-        description="Public base URL of the FHIR API, as clients see it behind a proxy. Default: http://host:port/fhir.",
+        description="Public base URL of the FHIR API, as clients see it behind a proxy. Default: http://host:port/fhir, "
+        "https with a certificate.",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="File with the server's certificate and those above it, in PEM. With it the server speaks TLS 1.2 and "
+        "1.3 and nothing else; without it HTTP, for a proxy on the same machine.",
+    )
+    tls_key: Path | None = Field(
+        None, description="File with the private key of the certificate, in PEM. Default: that of the certificate."
+    )
+    integrity_key: Path | None = Field(
+        None,
+        description="File with the public SM2 key under which the program's files were signed. With it the server verifies "
+        "them when it starts, and does not start if one was changed, added or is missing.",
     )
     zone: Annotated[str, AfterValidator(_zone)] = Field(
         default_factory=tzlocal.get_localzone_name,
@@ -156,6 +177,35 @@ class Settings(BaseSettings):
         frozenset(),
         description="References of the systems that do statutory reporting, which needs no Consent.",
     )
+    receiving_clients: References = Field(
+        frozenset(),
+        description="References of the systems, such as bridges, that may store what other institutions sent for a visit "
+        "($receive).",
+    )
+    received_days: int = Field(
+        30,
+        ge=1,
+        le=3_650,
+        description="Days after a visit for which records are kept that were received from elsewhere for it; then they are "
+        "purged by destroying their keys.",
+    )
+    authorization_requests_a_day: int = Field(
+        10,
+        ge=1,
+        le=1_000,
+        description="How often an institution may ask one patient for an authorization on a day, each sending again counted.",
+    )
+    authorization_pending_hours: int = Field(
+        24, ge=1, le=720, description="Hours after which a request for an authorization that nobody answers expires."
+    )
+    remind_days: int = Field(
+        7, ge=1, le=90, description="Days before an authorization ends at which the patient is reminded of it."
+    )
+    message_stand_in: bool = Field(
+        False,
+        description="Whether messages to patients, such as codes by SMS, go nowhere but to a page of this server that "
+        "operators see: for trials. Without it no way of verification is offered that needs messages.",
+    )
     access_token_seconds: int = Field(
         300, ge=10, le=3_600, description="Seconds that an access token of the authorization server is valid."
     )
@@ -167,6 +217,31 @@ class Settings(BaseSettings):
     )
     session_minutes: int = Field(
         60, ge=1, le=1_440, description="Minutes that somebody stays signed in on the pages of this server."
+    )
+    emergency_minutes: int = Field(
+        60,
+        ge=1,
+        le=1_440,
+        description="Minutes for which a stated reason opens the records of a patient in an emergency (break-glass), "
+        "from the first that was opened; then another reason is needed.",
+    )
+    emergency_entitlement: bool = Field(
+        False,
+        description="Whether only those break the glass whose token says that they are entitled to (claim btg): accounts "
+        "that were given a purpose for emergencies, doctors of whom their EMR's assertion says so.",
+    )
+    audit_retention_days: int = Field(
+        10_958,
+        ge=183,
+        description="Days that AuditEvents are kept at least; fhir-facade audit expire removes older ones.",
+    )
+    most_exported: int = Field(
+        100_000, ge=1, description="Most AuditEvents in one export from the audit desk; a search for more is refused."
+    )
+    consent_prompt_clients: tuple[PromptCaller, ...] = Field(
+        (),
+        description="Backend clients, such as booking systems, that may ask patients for an authorization by the page "
+        "/consent-prompt, with the URLs that it leads back to: a list of tables.",
     )
     identity_providers: tuple[Provider, ...] = Field(
         (),
@@ -189,6 +264,12 @@ class Settings(BaseSettings):
             raise ValueError("page_size is greater than max_page_size")
         return self
 
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> Settings:
+        if self.tls_key and not self.tls_certificate:
+            raise ValueError("tls_key is set without tls_certificate")
+        return self
+
     @property
     def label_folders(self) -> tuple[Path, ...]:
         """The folders with the value sets by which resources are labelled (labelling/manifest.py)."""
@@ -199,7 +280,8 @@ class Settings(BaseSettings):
     def public_base(self) -> str:
         """The base URL of the FHIR API without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.base_url or f"http://{host}:{self.port}/fhir"
+        scheme = "https" if self.tls_certificate else "http"
+        return self.base_url or f"{scheme}://{host}:{self.port}/fhir"
 
     @property
     def origin(self) -> str:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pymongo import AsyncMongoClient, ReadPreference
 
 from consent_engine.vocabulary import Mode
+from fhir_server.audit.anchors import KEPT_FILE, Anchors
+from fhir_server.audit.chain import Chain
 from fhir_server.audit.log import AuditLog
 from fhir_server.auth.basis import Sources
 from fhir_server.auth.gate import Gatekeeper
 from fhir_server.auth.memberships import Memberships
 from fhir_server.auth.policy import Policy
 from fhir_server.auth.server.revocation import Revocations
+from fhir_server.consenting.life_cycle import LifeCycle
+from fhir_server.consenting.rows import Rows
+from fhir_server.consenting.ways import wiring as ways
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry, registry
+from fhir_server.deliveries.held import Deliveries
+from fhir_server.emergencies.emergencies import Emergencies
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.terminology import Terminology
 from fhir_server.labelling.manifest import labeller
@@ -35,6 +42,7 @@ from fhir_server.store.consents import Consents, Trust
 from fhir_server.store.facts import Facts
 from fhir_server.store.history import History
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.outbox import Outbox
 from fhir_server.store.past_consents import Past
 from fhir_server.store.persons import Persons
 from fhir_server.store.resources import Resources
@@ -65,12 +73,25 @@ class Wiring:
         self._labeller = labeller(self._registry, settings.label_folders)
         # Whatever the URI says: a secondary may not know yet of a revocation that was acknowledged.
         self.database = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
-        self.committer = Committer(client, self.database)
+        self.anchors = Anchors(self.database, keyring, settings.data / KEPT_FILE)
+        self.chain = Chain(self.database, keyring, self.anchors)
+        self.committer = Committer(client, self.database, self.chain)
         self.keys = DataKeys(self.database, Wrapping(keyring), self._tokens.of("data-key"))
         self.collections = Collections(self.database, self._registry)
         self._resources = Resources(self.database, self.keys, strictest_label=settings.strictest_label)
         self._persons = Persons(self.database, self._tokens.of("person"))
+        self.ways = ways.opened(
+            settings, keyring, self.database, resources=self._resources, persons=self._persons, clock=clock
+        )
         self._revocations = Revocations(self.database)
+        self._emergencies = Emergencies(
+            self.database,
+            self.keys,
+            self._tokens.of("emergency"),
+            self._persons,
+            lasting=timedelta(minutes=settings.emergency_minutes),
+            entitled=settings.emergency_entitlement,
+        )
         self._trust = Trust(settings.trusted_consent_authorities, self._zone)
 
     def filing(self, of: Registry) -> Filing:
@@ -110,8 +131,16 @@ class Wiring:
             conditions=Conditions(self.database, self._tokens.of("condition")),
             gatekeeper=self._gatekeeper(),
             audit=log,
+            emergencies=self._emergencies,
             terminology=Terminology(self._resources, self._index, base_url=self._settings.public_base),
             past=Past(self.database, self._resources, self._trust),
+            consenting=LifeCycle(
+                lambda: held.services,
+                Rows(self.database, self._tokens),
+                Outbox(self.database, self.keys),
+                self.ways.by_code,
+            ),
+            deliveries=Deliveries(self.database),
             clock=self._clock,
             term=self._index,
             cursor_key=self._keyring.cursor_key,
@@ -126,6 +155,7 @@ class Wiring:
             Memberships(self._resources, self._index, self._zone),
             self._revocations.check,
             self._clock,
+            self._emergencies.counting,
         )
         return Gatekeeper(
             self._registry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,8 @@ from fhir_server.store.consents import Consents, Epochs
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.persons import Persons
 
+# Whether a stated reason counts (still) for the persons in context: the requester with it, or without.
+Reasons = Callable[[Requester, Iterable[Hashable], datetime], Awaitable[Requester]]
 Revoked = Callable[[Requester, Epochs], Awaitable[None]]  # raises Unauthenticated
 
 
@@ -25,15 +27,19 @@ class Sources:
     memberships: Memberships
     revoked: Revoked
     clock: Callable[[], datetime]
+    reasons: Reasons
     definitions: int = 0
 
 
 class RequestBasis:
-    """The epochs, the person keys of the Patients whom the token names, and to whom the requester belongs."""
+    """The epochs, the person keys of the Patients whom the token names, and to whom the requester belongs.
+
+    requester: who asks; once the epochs are read, with a reason to break the glass only if it counts.
+    """
 
     def __init__(self, sources: Sources, requester: Requester) -> None:
         self._sources = sources
-        self._requester = requester
+        self._asking = self.requester = requester
         self.now = sources.clock()
         self.own: frozenset[Hashable] = frozenset()
         self.context: frozenset[Hashable] = frozenset()
@@ -42,11 +48,16 @@ class RequestBasis:
         self._persons: asyncio.Future[dict[str, int]] | None = None
         self._epochs: Epochs | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether a reason to break the glass was stated that does not count."""
+        return self.requester is not self._asking
+
     def begin(self) -> None:
         """Start to read, unless that was started."""
         if self._begun is None:
             self._begun = self._sources.consents.begun()
-            named = (self._requester.subject, self._requester.patient)
+            named = (self.requester.subject, self.requester.patient)
             if ids := {each.removeprefix("Patient/") for each in named if each}:
                 self._persons = asyncio.ensure_future(self._sources.persons.keys(ids))
                 self._persons.add_done_callback(_seen)
@@ -62,12 +73,14 @@ class RequestBasis:
             read = await self._sources.consents.epochs(self._begun)
             if self._persons is not None:
                 keys = await self._persons
-                self.own = _key_of(self._requester.subject, keys)
-                self.context = _key_of(self._requester.patient, keys)
+                self.own = _key_of(self.requester.subject, keys)
+                self.context = _key_of(self.requester.patient, keys)
             if read.definitions != self._sources.definitions:
                 raise Outdated
-            await self._sources.revoked(self._requester, read)
-            self.memberships = await self._sources.memberships.of(self._requester, read.memberships, self.now)
+            await self._sources.revoked(self.requester, read)
+            self.memberships = await self._sources.memberships.of(self.requester, read.memberships, self.now)
+            if self._asking.reason and self.context:
+                self.requester = await self._sources.reasons(self._asking, self.context, self.now)
             self._epochs = read
         return self._epochs
 

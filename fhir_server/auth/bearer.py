@@ -76,6 +76,8 @@ def requester_of(claims: Mapping[str, Any]) -> Requester:
         token=str(claims.get("jti", "")),
         client=claims.get("client_id"),
         grant=claims.get("grant"),
+        stated=float(claims.get("auth_time") or claims.get("iat") or 0),
+        entitled=claims.get("btg") is True,
     )
 
 

@@ -54,7 +54,7 @@ class Gatekeeper:
 
     def gate(self, requester: Requester, letter: str, *, action: str = "access") -> RequestGate:
         """Return the gate of one request. letter: SMART permission. action: access, or correct for writes."""
-        return RequestGate(self, requester, letter, action, RequestBasis(self.sources, requester))
+        return RequestGate(self, letter, action, RequestBasis(self.sources, requester))
 
 
 @lru_cache(KNOWN_REQUESTERS)
@@ -71,9 +71,8 @@ def access_request(requester: Requester, memberships: frozenset[str], action: st
 class RequestGate:
     """The gate of one request for one SMART permission: answers from what stands under the basis of the request."""
 
-    def __init__(self, keeper: Gatekeeper, requester: Requester, letter: str, action: str, basis: RequestBasis) -> None:
+    def __init__(self, keeper: Gatekeeper, letter: str, action: str, basis: RequestBasis) -> None:
         self._keeper = keeper
-        self._requester = requester
         self._letter = letter
         self._action = action
         self._basis = basis
@@ -86,11 +85,11 @@ class RequestGate:
         """Return the gate of the same request for a SMART permission; what both rest on is read once."""
         if letter == self._letter:
             return self
-        return RequestGate(self._keeper, self._requester, letter, self._action, self._basis)
+        return RequestGate(self._keeper, letter, self._action, self._basis)
 
     def acting(self, action: str) -> RequestGate:
         """Return the gate of the same request for another action of the Consents, on the same basis."""
-        return RequestGate(self._keeper, self._requester, self._letter, action, self._basis)
+        return RequestGate(self._keeper, self._letter, action, self._basis)
 
     def begin(self) -> None:
         """Start to read what every decision of this request needs, while something else is being fetched."""
@@ -106,6 +105,16 @@ class RequestGate:
     def lapsed(self) -> frozenset[tuple[str, str]]:
         """The Consents (id, version) that were met whose giver may no longer speak for the patient."""
         return frozenset().union(*(each.lapsed for each in self._heard))
+
+    @property
+    def reports(self) -> bool:
+        """Whether this is statutory reporting."""
+        return reports(self._basis.requester, self._keeper.policy)
+
+    @property
+    def closed(self) -> bool:
+        """Whether a reason to break the glass was stated that does not count; known once something was asked."""
+        return self._basis.closed
 
     @property
     def policy(self) -> Policy:
@@ -170,7 +179,7 @@ class RequestGate:
 
     @cached_property
     def _emergency(self) -> bool:
-        return self._keeper.policy.gated and breaks_glass(self._requester)
+        return self._keeper.policy.gated and breaks_glass(self._basis.requester)
 
     @property
     def beyond_own(self) -> bool:
@@ -181,7 +190,7 @@ class RequestGate:
         """Return whether a document that this gate admitted was opened by breaking the glass and by nothing else."""
         if not self._emergency or type not in self._keeper.personal:
             return False
-        own = self._keeper.policy.treatment and document["org"] == self._requester.organization
+        own = self._keeper.policy.treatment and document["org"] == self._basis.requester.organization
         return not own and (decision is None or decision.effect is not Effect.PERMIT)
 
     def _hear(self, standing: Standing) -> Standing:
@@ -194,7 +203,7 @@ class RequestGate:
         return next((each.digests[person] for each in self._heard if person in each.digests), NOTHING_SAID)
 
     def _permitted(self, standing: Standing) -> Permitted:
-        key = (self._requester, self._letter, self._basis.own, self._basis.context)
+        key = (self._basis.requester, self._letter, self._basis.own, self._basis.context)
         known = standing.permitted.get(key)
         if known is None:
             if len(standing.permitted) > KNOWN_REQUESTERS:
@@ -205,18 +214,18 @@ class RequestGate:
     @property
     def _asked(self) -> AccessRequest:
         """What the Consents are asked; only to be had after the epochs were read."""
-        return access_request(self._requester, self._basis.memberships, self._action)
+        return access_request(self._basis.requester, self._basis.memberships, self._action)
 
     def _due(self, groups: tuple[Group, ...]) -> Callable[[str], Due]:
         """Return the function from a resource type to the obligations that bind the requester."""
         obliged, own = tuple(group for group in groups if group.due), self._basis.own
-        if not obliged or reports(self._requester, self._keeper.policy):  # what the law has reported, it has whole
+        if not obliged or self.reports:  # what the law has reported, it has whole
             return lambda type: ()
         return lambda type: due(obliged, type, own)
 
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
-        requester, letter, own, context = self._requester, self._letter, self._basis.own, self._basis.context
+        requester, letter, own, context = self._basis.requester, self._letter, self._basis.own, self._basis.context
         policy, types, term = self._keeper.policy, self._keeper.personal, self._keeper.term
         registry, obliged = self._keeper.registry, self._due(groups)
 

@@ -7,7 +7,8 @@ permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
 3. Deny beats permit (decided in consent_engine).
 4. Break-glass (purpose ETREAT or BTG, with a reason, for the patient in the token's context) opens what nobody has
    permitted; it does not open what the patient has denied. It is audited as such, and the patient is notified. The
-   purpose BTG without a reason, or for another patient, opens nothing at all.
+   purpose BTG without a reason, or for another patient, opens nothing at all. A reason whose time has passed is none
+   (emergencies/limit.py): the gate takes it from the requester before this is asked.
 5. Statutory reporting (purpose PUBHLTH) needs no consent and reaches only the systems named in the settings.
 6. A patient sees their own records; a related person sees what the patient's Consent grants them.
 """
@@ -120,8 +121,9 @@ def breaks_glass(requester: Requester) -> bool:
 
 def reports(requester: Requester, policy: Policy) -> bool:
     """Return whether this is statutory reporting by a system that is set to do it (rule 5)."""
-    purpose = "PUBHLTH" in purposes_covering(requester.purpose)
-    return requester.role is Role.SYSTEM and purpose and requester.user in policy.reporting
+    if requester.role is not Role.SYSTEM or requester.user not in policy.reporting:
+        return False
+    return "PUBHLTH" in purposes_covering(requester.purpose)
 
 
 def permission(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fhir_server.auth.scopes import Scopes
@@ -42,6 +42,8 @@ class Requester:
     patient: relative reference to the Patient in context. reason: why the glass is broken, for emergency purposes.
     token: the token's id (jti). client: id of the registered client that it was issued to. grant: id of the grant that it
     stands on; a revoked grant ends all tokens that stand on it. key: kid of the key that has signed the token.
+    stated: when what it says was stated, the reason too, in seconds since 1970. entitled: whether it says that the user may
+    break the glass. Both are asked before the gate decides, which sees the reason only if it counts.
     """
 
     role: Role
@@ -57,6 +59,8 @@ class Requester:
     client: str | None = None
     grant: str | None = None
     key: str | None = None
+    stated: float = field(default=0, compare=False)
+    entitled: bool = field(default=False, compare=False)
 
     @property
     def actors(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consent_engine.decision import Ground
 from fhir_server.audit.basis import Basis
@@ -17,6 +17,8 @@ from fhir_server.auth.policy import CONTEXTS
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.scopes import Reach
 from fhir_server.definitions.registry import Registry
+from fhir_server.deliveries.held import Deliveries
+from fhir_server.emergencies.emergencies import Emergencies
 from fhir_server.errors import Absent, Forbidden, Problem
 from fhir_server.fhir_json import dump
 from fhir_server.interactions.deciding import basis_of
@@ -33,6 +35,13 @@ from fhir_server.store.instants import http_date, microseconds
 from fhir_server.store.past_consents import Past
 from fhir_server.store.resources import Document, Resources
 from fhir_server.store.writing import Writer
+
+if TYPE_CHECKING:
+    from fhir_server.consenting.life_cycle import LifeCycle
+
+
+# How the log marks what needs no Consent because the law has it reported (auth/policy.py, rule 5).
+REPORTED = "statutory-reporting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,11 @@ class Services:
     conditions: Conditions
     gatekeeper: Gatekeeper
     audit: AuditLog
+    emergencies: Emergencies
     terminology: Terminology
     past: Past
+    consenting: LifeCycle
+    deliveries: Deliveries
     clock: Callable[[], datetime]
     term: Callable[[str], int]
     cursor_key: bytes
@@ -174,7 +186,7 @@ def disclosed(
             for each, decision in zip(documents, decisions, strict=True)
         ),
         query=query,
-        note="break-glass" if opened else None,
+        note="break-glass" if opened else REPORTED if gate.reports else None,
         notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
         basis=basis_of(gate, type),
         lapsed=gate.lapsed,
@@ -223,7 +235,7 @@ def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str]
         "search-type",
         concerned=concerned,
         query=query,
-        note="break-glass" if opened else None,
+        note="break-glass" if opened else REPORTED if gate.reports else None,
         notified=frozenset((patient, custodian) for custodian in concerned if opened),
         count=total,
     )

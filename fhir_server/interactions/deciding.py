@@ -36,6 +36,7 @@ def basis_of(gate: RequestGate, *types: str) -> Basis:
         implicit_of(gate.policy),
         tuple(sorted(gate.memberships)),
         tuple((type, digest(permitted, type)) for type in types) if permitted else (),
+        gate.closed,
     )
 
 

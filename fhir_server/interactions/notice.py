@@ -33,6 +33,7 @@ async def record(use: Services, call: Call, happening: Happening) -> None:
             unit.touch("Communication", {"_id": id}, {"$setOnInsert": document})
     if happening.lapsed:
         await tell_of_lapsed(use, happening.lapsed, unit, at=at)
+    await use.emergencies.file(call.requester, happening, unit, at=at)
     await use.audit.add(call.remarked(happening), call.requester, unit, at=at)
     await use.committer.commit(unit)
 

@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 from pymongo.errors import PyMongoError
 
 from fhir_server.audit.event import Happening, Outcome, Touched
-from fhir_server.errors import InvalidSearchValue, Problem, Unauthenticated, UnsupportedParameter
+from fhir_server.errors import Gone, InvalidSearchValue, Problem, Unauthenticated, UnsupportedParameter
 from fhir_server.interactions.call import Answer, Call, Services, outcome, refusal
 from fhir_server.interactions.deciding import basis_of
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.routes import Request
+from fhir_server.store.keys import Unreadable
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document, Ungated
@@ -88,6 +89,9 @@ async def _under_present(use: Services, work: Callable[[Services], Awaitable[T]]
         except Problem as problem:
             if not left or not await _outdated(present, problem):
                 raise
+        except Unreadable:  # purged between finding and opening: begun again, it is no longer found
+            if not left:
+                raise Gone("What was asked for was purged.") from None
     raise AssertionError("unreachable")
 
 

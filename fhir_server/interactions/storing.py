@@ -6,7 +6,7 @@ Source: FHIR R4 RESTful API, "create", "update", "Managing Return Content".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from fhir_server.audit.event import Happening
 from fhir_server.errors import Conflict
@@ -14,13 +14,19 @@ from fhir_server.interactions.call import Answer, Call, Return, Services, outcom
 from fhir_server.interactions.keepers import tell_of_written
 from fhir_server.redaction.showing import shown
 from fhir_server.reindexing.following import follow
-from fhir_server.store.conditions import Guard
+from fhir_server.store.commit import Unit
 from fhir_server.store.drafts import Draft, Removal, Written
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.resources import Document
 
 TRIES = 5
 T = TypeVar("T")
+
+
+class Guard(Protocol):
+    """What a write depends on, or brings along: it is added to the write's unit, which may fail by it."""
+
+    def hold(self, unit: Unit) -> None: ...
 
 
 async def again(work: Callable[[], Awaitable[T]], *, tries: int = TRIES) -> T:

@@ -41,4 +41,4 @@ async def load(
             loader = Loader(parts.services, prepare, ahead=processes + 1, reject=reject, progress=progress)
             return await loader.load(chain(first, coming))
     finally:
-        await parts.client.close()
+        await parts.close()

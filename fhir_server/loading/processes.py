@@ -23,6 +23,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from fhir_server.app import assemble, keyring_of
+from fhir_server.audit.links import LOG
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.loading.bundle import Named, namer
 from fhir_server.loading.files import Chunk
@@ -118,7 +119,8 @@ def _encoded(unit: Unit) -> Unit:
     """Return the unit with its documents as they go to MongoDB, so that this is not left to the process that stores."""
     made = Unit(touches=unit.touches, filed_under=unit.filed_under)
     for name, documents in unit.inserts.items():
-        made.inserts[name] = [_raw(each) for each in documents]
+        # AuditEvents are numbered when they are stored.
+        made.inserts[name] = documents if name == LOG else [_raw(each) for each in documents]
     for name, changes in unit.changes.items():
         made.changes[name] = [Change(each.found_by, each.document and _raw(each.document)) for each in changes]
     return made

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.noninterference.pair import Pair, pair
 
-USUAL, FEWEST = 40, 6
+USUAL, FEWEST = 30, 6
 EXAMPLES = int(os.environ.get("NONINTERFERENCE_EXAMPLES") or 0)
 # What fails is not shrunk: that takes hundreds of examples, and the message already shows the first entry that differs.
 random_examples = settings(

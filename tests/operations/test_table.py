@@ -20,6 +20,8 @@ DEFINITIONS = SHARED / "data" / "definitions" / "profiles-resources.json.gz"
 LEFT_OUT = {"Composition-document": {"graph"}}
 # Levels of the standard that are not offered.
 NOT_OFFERED = {("Encounter-everything", Level.TYPE)}
+AUTHORIZATIONS = {"authorization-status", "request-authorization", "verify", "confirm", "decline", "revoke"}
+OUR_OWN = {"explain-access", "receive", "replay", "consent-enforcement", *AUTHORIZATIONS}
 
 
 @pytest.mark.skipif(not DEFINITIONS.exists(), reason="needs ../shared")
@@ -46,7 +48,7 @@ def test_the_table_says_what_the_standard_says() -> None:
 def test_our_own_operations_are_named_as_ours() -> None:
     ours = {each.url for each in OPERATIONS.values() if each.base == OURS}
     base = "https://fhir-facade.example.org/fhir/OperationDefinition"
-    assert ours == {f"{base}/{id}" for id in ("explain-access", "replay", "consent-enforcement")}
+    assert ours == {f"{base}/{id}" for id in OUR_OWN}
 
 
 EVERYTHING, LASTN, META_ADD = (

@@ -62,6 +62,8 @@ class Account:
             "department": self.department if staff else None,
             "practitionerRole": self.practitioner_role if staff else None,
             "reason": reason,
+            # Whoever was given a purpose for emergencies was given the right to break the glass.
+            "btg": True if purpose in REASONED else None,
         }
         return {name: value for name, value in said.items() if value is not None}
 

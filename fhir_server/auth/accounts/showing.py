@@ -13,6 +13,7 @@ from fhir_server.auth.accounts.codes import address, picture
 from fhir_server.auth.accounts.reception import Errors, Reception, Visit
 from fhir_server.auth.accounts.sessions import form_token
 from fhir_server.auth.accounts.steps import NO_ENCOUNTER, Step
+from fhir_server.auth.requester import Role
 from fhir_server.auth.server.authorizations import for_role
 from fhir_server.pages.rendering import page
 from fhir_server.pages.words import LANGUAGES
@@ -116,7 +117,8 @@ async def approve(desk: Reception, visit: Visit, searched: str | None) -> Shown:
 
 async def home(desk: Reception, visit: Visit, searched: str | None) -> Shown:
     enrolled = bool(visit.signed and visit.signed.kept.secret)
-    return Shown("home", {"home": True, "enrolled": enrolled, "kept": ()})
+    audits = visit.signed is not None and visit.signed.account.role is Role.AUDITOR
+    return Shown("home", {"home": True, "enrolled": enrolled, "audits": audits, "kept": ()})
 
 
 LAUNCH = "launch"

@@ -1,20 +1,18 @@
-"""Where accounts are kept: names sealed, login names as keyed tokens, and of passwords only their sealed hashes."""
+"""Where accounts are kept: names sealed, login names as keyed tokens, of passwords only their sealed hashes; rows signed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from fhir_server.auth.accounts.account import Account, InvalidAccount, checked, folded, packed, unpacked
-from fhir_server.auth.server.vault import Vault
-from fhir_server.store.commit import DURABLE
+from fhir_server.auth.server.vault import ACCOUNTS, Vault
+from fhir_server.auth.signed.register import Register
 from fhir_server.store.ids import new_id
 
-ACCOUNTS = "auth_accounts"
 Document = dict[str, Any]
 
 
@@ -35,10 +33,10 @@ class Kept:
 
 
 class Users:
-    """The accounts of this installation."""
+    """The accounts of this installation. One whose row was changed behind the server's back counts as none."""
 
-    def __init__(self, database: AsyncDatabase[Document], vault: Vault) -> None:
-        self._rows = database.get_collection(ACCOUNTS, write_concern=DURABLE)
+    def __init__(self, register: Register, vault: Vault) -> None:
+        self._register = register
         self._vault = vault
 
     async def add(
@@ -61,40 +59,37 @@ class Users:
         if password:
             row["password"] = self._sealed("password", made.id, password)
         try:
-            await self._rows.insert_one(row)
+            await self._register.insert(ACCOUNTS, row)
         except DuplicateKeyError:
             raise InvalidAccount("an account with this login name exists already") from None
         return made
 
     async def by_login(self, login: str) -> Kept | None:
-        return self._kept(await self._rows.find_one({"login": self._login(login)}))
+        return await self._found({"login": self._login(login)})
 
     async def by_subject(self, issuer: str, subject: str) -> Kept | None:
-        return self._kept(await self._rows.find_one({"subject": self._subject((issuer, subject))}))
+        return await self._found({"subject": self._subject((issuer, subject))})
 
     async def by_id(self, id: str) -> Kept | None:
-        return self._kept(await self._rows.find_one({"_id": id}))
+        return await self._found({"_id": id})
 
     async def all(self) -> list[Kept]:
         """Return every account, in the order of login names."""
-        found = [self._kept(row) for row in await self._rows.find().to_list()]
-        return sorted((each for each in found if each), key=lambda each: folded(each.account.login))
+        found = [self.read(row) for row in await self._register.rows(ACCOUNTS)]
+        return sorted(found, key=lambda each: folded(each.account.login))
 
     async def change(self, account: Account) -> None:
         """Store what is told of an account that exists. Raises InvalidAccount."""
         sealed = self._vault.sealed(_place("about", account.id), packed(checked(account)))
-        await self._rows.update_one({"_id": account.id}, {"$set": {"about": sealed}})
+        await self._set(account.id, about=sealed)
 
     async def set_password(self, id: str, hashed: str) -> None:
         await self._set(id, password=self._sealed("password", id, hashed))
 
     async def renew_hash(self, id: str, before: str, hashed: str) -> bool:
         """Keep another hash of the same password; return whether no other password was set meanwhile."""
-        row = await self._rows.find_one({"_id": id})
-        if row is None or self._text("password", row) != before:
-            return False
-        found, kept = {"_id": id, "password": row["password"]}, {"password": self._sealed("password", id, hashed)}
-        return (await self._rows.update_one(found, {"$set": kept})).modified_count == 1
+        sealed = self._sealed("password", id, hashed)
+        return await self._change(id, {"password": sealed}, when=lambda row: self._text("password", row) == before)
 
     async def enrol(self, id: str, secret: str, *, step: int) -> bool:
         """Keep a second factor; return whether the account had none, so that nobody takes the place of another's.
@@ -102,27 +97,34 @@ class Users:
         step: of the code that proved it; it is not taken again.
         """
         kept = {"secret": self._sealed("secret", id, secret), "step": step}
-        found = {"_id": id, "secret": {"$exists": False}}
-        return (await self._rows.update_one(found, {"$set": kept})).modified_count == 1
+        return await self._change(id, kept, when=lambda row: "secret" not in row)
 
     async def drop_secret(self, id: str) -> None:
         """Take the second factor away: whoever needs one enrols a new one when they sign in next."""
-        await self._rows.update_one({"_id": id}, {"$unset": {"secret": ""}})
+        await self._register.change(
+            ACCOUNTS, id, lambda row: {name: value for name, value in row.items() if name != "secret"}
+        )
 
     async def set_disabled(self, id: str, disabled: bool) -> None:
         await self._set(id, disabled=disabled)
 
     async def take(self, id: str, step: int) -> bool:
         """Note that the code of a time step was used; return whether it was unused, and no later one was used."""
-        found = {"_id": id, "step": {"$lt": step}}
-        return (await self._rows.update_one(found, {"$set": {"step": step}})).modified_count == 1
+        return await self._change(id, {"step": step}, when=lambda row: row["step"] < step)
 
     async def _set(self, id: str, **fields: Any) -> None:
-        await self._rows.update_one({"_id": id}, {"$set": fields})
+        await self._change(id, fields)
 
-    def _kept(self, row: Mapping[str, Any] | None) -> Kept | None:
-        if row is None:
-            return None
+    async def _change(self, id: str, fields: Document, *, when: Callable[[Document], bool] = lambda row: True) -> bool:
+        """Store other values of some fields; return whether the account was there, and as it had to be."""
+        return await self._register.change(ACCOUNTS, id, lambda row: {**row, **fields} if when(row) else None)
+
+    async def _found(self, found_by: Document) -> Kept | None:
+        row = await self._register.row(ACCOUNTS, found_by)
+        return self.read(row) if row else None
+
+    def read(self, row: Mapping[str, Any]) -> Kept:
+        """Return the account of a row. Raises Unsealable."""
         id = row["_id"]
         return Kept(
             account=unpacked(id, self._vault.opened(_place("about", id), row["about"])),

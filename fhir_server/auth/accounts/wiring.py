@@ -20,13 +20,13 @@ from fhir_server.auth.accounts.reception import Reception
 from fhir_server.auth.accounts.sessions import SESSIONS, Sessions
 from fhir_server.auth.accounts.signing_in import SigningIn
 from fhir_server.auth.accounts.signing_out import SignOut
-from fhir_server.auth.accounts.users import ACCOUNTS, Users
+from fhir_server.auth.accounts.users import Users
 from fhir_server.auth.bearer import Bearer
 from fhir_server.auth.server.authority import Authority
 from fhir_server.auth.server.authorize import Authorize
 from fhir_server.auth.server.launch import LaunchEndpoint
 from fhir_server.auth.server.launches import LAUNCHES, Launches
-from fhir_server.auth.server.vault import Vault
+from fhir_server.auth.server.vault import ACCOUNTS, Vault
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.perform import failure
@@ -58,7 +58,7 @@ async def ensure(database: Database) -> None:
 def opened(settings: Settings, keyring: Keyring, database: Database, use: Services, authority: Authority) -> Reception:
     """Return the parts of sign-in of an installation. use: the services under any state of the definitions."""
     vault, clock = Vault(keyring), use.clock
-    users = Users(database, vault)
+    users = Users(authority.register, vault)
     sessions = Sessions(database, clock, minutes=settings.session_minutes)
     return Reception(
         use=use,

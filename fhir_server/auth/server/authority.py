@@ -24,6 +24,8 @@ from fhir_server.auth.server.revocation import Revocations, revoke_generation, r
 from fhir_server.auth.server.signing import SigningKeys, Use
 from fhir_server.auth.server.tokens import Minting
 from fhir_server.auth.server.vault import GRANTS, PASSING, Vault
+from fhir_server.auth.signed.refusing import Refusing
+from fhir_server.auth.signed.register import PURPOSE, Register
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
 from fhir_server.settings import Settings
@@ -39,6 +41,7 @@ class Authority:
     base: str
     origin: str
     database: Database
+    register: Register
     clients: Clients
     grants: Grants
     keys: SigningKeys
@@ -111,7 +114,8 @@ def opened(
     lives = Lives(
         settings.access_token_seconds, settings.offline_access_days * 86_400, settings.online_access_hours * 3_600
     )
-    clients, grants = Clients(database, vault), Grants(database, vault)
+    register = Register(database, keyring.signer(PURPOSE), Refusing(audit, at))
+    clients, grants = Clients(register, vault), Grants(database, vault)
     keys, recorder = SigningKeys(database, Wrapping(keyring)), Recorder(audit, at)
     audiences = frozenset({f"{origin}/auth/token"})
     assertions = Assertions(clients, ClientKeys(), database, vault, audiences=audiences, now=now)
@@ -119,6 +123,7 @@ def opened(
         base=base,
         origin=origin,
         database=database,
+        register=register,
         clients=clients,
         grants=grants,
         keys=keys,

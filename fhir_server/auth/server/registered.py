@@ -1,4 +1,4 @@
-"""The clients of this installation, sealed in the store; the operator registers them."""
+"""The clients of this installation, sealed and signed in the store; the operator registers them."""
 
 from __future__ import annotations
 
@@ -7,49 +7,54 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from fhir_server.auth.server.clients import Client, InvalidClient, Kind, checked, client_of
 from fhir_server.auth.server.vault import CLIENTS, Vault, new_secret
-from fhir_server.store.commit import DURABLE
+from fhir_server.auth.signed.register import Register
 
 ORIGINS_KEPT = 2.0  # seconds
 
 
 class Clients:
-    """Registered clients by id."""
+    """Registered clients by id. One whose row was changed behind the server's back counts as none."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], vault: Vault) -> None:
-        self._rows = database.get_collection(CLIENTS, write_concern=DURABLE)
+    def __init__(self, register: Register, vault: Vault) -> None:
+        self._register = register
         self._vault = vault
         self._origins: tuple[float, frozenset[str]] = (-ORIGINS_KEPT, frozenset())
 
     async def get(self, id: str) -> Client | None:
         """Return a client as it is registered now."""
-        row = await self._rows.find_one({"_id": id})
-        return self._client(row) if row else None
+        row = await self._register.row(CLIENTS, {"_id": id})
+        return self.read(row) if row else None
 
     async def every(self) -> list[Client]:
         """Return all clients, by id."""
-        return [self._client(row) async for row in self._rows.find().sort("_id")]
+        return [self.read(row) for row in await self._register.rows(CLIENTS)]
 
     async def add(self, client: Client) -> Client:
         """Register a new client, and return it as stored. Raises InvalidClient."""
         made = checked(replace(client, generation=new_secret(12)))
         if await self.get(made.id) is not None:
             raise InvalidClient(f"A client {made.id} is registered already: remove it first, or take another id.")
-        await self._rows.insert_one(self._row(made))
+        try:
+            await self._register.insert(CLIENTS, self._row(made))
+        except DuplicateKeyError:
+            raise InvalidClient(
+                f"There is a row of a client {made.id} that is not as it was registered. See: fhir-facade keys check-access"
+            ) from None
         return made
 
     async def change(self, client: Client) -> None:
         """Store a registered client as it is to be from now on. Raises InvalidClient."""
-        result = await self._rows.replace_one({"_id": client.id}, self._row(checked(client)))
-        if not result.matched_count:
+        row = self._row(checked(client))
+        if not await self._register.change(CLIENTS, client.id, lambda _: row):
             raise InvalidClient(f"No client {client.id} is registered.")
 
     async def remove(self, id: str) -> None:
         """Forget a client. What it was granted is revoked by its generation (revocation.py)."""
-        await self._rows.delete_one({"_id": id})
+        await self._register.remove(CLIENTS, id)
 
     async def origins(self) -> frozenset[str]:
         """Return the origins whose pages may call this server, as of two seconds ago or later."""
@@ -63,7 +68,8 @@ class Clients:
     def _row(self, client: Client) -> dict[str, Any]:
         return {"_id": client.id, "body": self._vault.sealed(_place(client.id), client.stored())}
 
-    def _client(self, row: Mapping[str, Any]) -> Client:
+    def read(self, row: Mapping[str, Any]) -> Client:
+        """Return the client that a row seals. Raises Unsealable."""
         return client_of(self._vault.opened(_place(row["_id"]), row["body"]))
 
 

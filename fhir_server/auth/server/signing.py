@@ -109,7 +109,7 @@ class SigningKeys:
         key: SigningKey = ECKey.generate_key("P-256") if use is Use.ACCESS else await asyncio.to_thread(_rsa)
         kid = key.thumbprint()
         key = _named(key, kid)
-        wrapped = self._wrapping.wrap(json.dumps(key.as_dict(private=True)).encode(), _owner(kid))
+        wrapped = self._wrapping.wrap(json.dumps(key.as_dict(private=True)).encode(), owner_of(kid))
         row = {"_id": kid, "use": str(use), "made": datetime.now(UTC), "until": None}
         await self._rows.insert_one({**row, "master": wrapped.master, "sealed": wrapped.sealed})
         self._opened[kid] = key
@@ -122,7 +122,7 @@ class SigningKeys:
     def _open(self, row: Mapping[str, Any]) -> SigningKey:
         kid = row["_id"]
         if kid not in self._opened:
-            plain = self._wrapping.unwrap(WrappedKey(row["master"], row["sealed"]), _owner(kid))
+            plain = self._wrapping.unwrap(WrappedKey(row["master"], row["sealed"]), owner_of(kid))
             form = ECKey if row["use"] == Use.ACCESS else RSAKey
             self._opened[kid] = form.import_key(json.loads(plain))
         return self._opened[kid]
@@ -136,5 +136,6 @@ def _named(key: SigningKey, kid: str) -> SigningKey:
     return type(key).import_key({**key.as_dict(private=True), "kid": kid})
 
 
-def _owner(kid: str) -> bytes:
+def owner_of(kid: str) -> bytes:
+    """Return the owner of a signing key for its wrapping."""
     return f"signing key {kid}".encode()

@@ -14,6 +14,7 @@ from fhir_server.crypto.sealing import seal, unseal
 
 # The collections. Each row is {_id, ..., until: when MongoDB may drop it, body: sealed}.
 CLIENTS = "auth_clients"
+ACCOUNTS = "auth_accounts"
 GRANTS = "auth_grants"
 CODES = "auth_codes"
 ASSERTIONS = "auth_assertions"

@@ -82,6 +82,7 @@ async def described(use: Authority, client: Client, said: Claims, scope: str) ->
         "practitionerRole": _text(said, "practitionerRole"),
         "patient": _text(said, "patient"),
         "reason": _text(said, "reason"),
+        "btg": True if said.get("btg") is True else None,
     }
     if not is_reference(str(claims["fhirUser"]), USER_TYPES[Role.PRACTITIONER]):
         raise invalid_grant("fhirUser has to be a reference to a Practitioner or a PractitionerRole.")
