@@ -191,8 +191,11 @@ class LifeCycle:
                 return dict(found.resource)
         else:
             state = found.asked(at)[1].state
-        way = "app" if call.requester.role is Role.PATIENT else "guardian"
-        proof = Proof(way, call.requester.user, at)
+        if call.requester.role is Role.PATIENT:
+            # Whichever Patient of the person signed in: who keeps the Consent is not told of the others.
+            proof = Proof("app", f"Patient/{found.patient}", at)
+        else:
+            proof = Proof("guardian", call.requester.user, at)
         return await self._taken(Happened(use, call, step, Unit(), at, proof), found, state)
 
     async def _taken(self, happened: Happened, found: Held, state: State) -> Json:

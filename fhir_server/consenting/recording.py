@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.audit.event import Happening, Outcome
+from fhir_server.auth.requester import Role
 from fhir_server.consenting.asked import NotVerified, Proof, State
 from fhir_server.consenting.holding import Held
 from fhir_server.consenting.steps import Step
@@ -46,6 +47,8 @@ async def version(happened: Happened, draft: Draft, patient: str) -> Written:
     at, call = happened.at, happened.call
     place = f"Consent/{draft.id}/_history/{draft.version}"
     user, organization = (call.requester.user, call.requester.organization) if call else (None, draft.custodian)
+    if call and happened.proof and call.requester.role is Role.PATIENT:
+        user = happened.proof.by
     told = provenance(place, patient, happened.step, user, organization, at=at, proof=happened.proof)
     made = await _stored(happened, draft, Draft(told, new_id(), draft.custodian))
     note = f"authorization: {STEPS[happened.step].en}"

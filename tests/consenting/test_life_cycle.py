@@ -195,6 +195,21 @@ def test_who_changes_the_answer_speaks_for_themselves_and_the_patient_can_still_
         assert done(answering, id, "revoke")["status"] == "inactive"
 
 
+def test_a_person_answers_as_whichever_of_their_patients_and_who_asked_learns_of_no_other(server: Live) -> None:
+    person(server, "twice", 21)
+    elsewhere = server.client("patient", "Patient/twice-2", KEEPS, "PATRQT")
+    with doctor(server) as asking, elsewhere as answering:
+        id = asked(asking, "twice-1", type=["Observation", "Patient"])
+        active = done(answering, id, "confirm")
+        assert active["performer"] == [{"reference": "Patient/twice-1"}]
+        assert sees(asking, "twice")
+        with server.system(ASKS) as system:
+            told = [system.get(f"Consent/{id}").text, system.get(f"Provenance?target=Consent/{id}").text]
+        assert all("twice-1" in each and "twice-2" not in each for each in told)
+        done(answering, id, "revoke")
+        assert not sees(asking, "twice")
+
+
 def test_nobody_else_can_answer(server: Live) -> None:
     person(server, "mine", 9)
     person(server, "other", 10)
