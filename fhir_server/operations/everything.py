@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
+from orjson import loads
+
 from consent_engine.predicate import either
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import InvalidRequest, InvalidSearchValue
@@ -25,7 +27,7 @@ from fhir_server.operations.supporting import supporting
 from fhir_server.redaction.asking import withheld
 from fhir_server.redaction.showing import due_overall
 from fhir_server.search.types import reference
-from fhir_server.store.clinical import CLINICAL_TIME
+from fhir_server.store.clinical import CLINICAL_TIME, clinical_time
 from fhir_server.store.permitted import to_filter
 from fhir_server.store.resources import Document
 
@@ -107,8 +109,7 @@ async def _answer(
     limits = await all_of(_limits(use, asked, gate, type) for type in wanted_types)
     chosen = {type: {"$and": [filters[type], *each]} for type, each in zip(wanted_types, limits, strict=True)}
     size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
-    rows = await _rows(use, gate, chosen, asked.after, size + 1)
-    page = await opened_rows(use, gate, rows[:size])
+    page, whole = await _page(use, asked, gate, chosen, size)
 
     def wanted(type: str, document: Document) -> bool:
         patients = document.get("pr", ())
@@ -118,10 +119,36 @@ async def _answer(
     included = await supporting(use, gate, page, wanted=wanted)
     await recorded(use, call, asked, gate, [*page, *included])
     links = [self_link(call, asked)]
-    whole = len(rows) <= size
     if not whole:
         links.append(_next_link(use, call, asked, page[-1]))
     return searchset(call, links, page, included, len(page) if whole and asked.after is None else None)
+
+
+async def _page(
+    use: Services, asked: Invocation, gate: RequestGate, filters: Filters, size: int
+) -> tuple[list[Opened], bool]:
+    """Return a page, and whether it is the last. Where times are withheld, what is shown decides whether it is in time."""
+    dated = asked.one("start") or asked.one("end")
+    doubtful = [type for type in filters if dated and await due_overall(use, gate, type)]
+    after, page = asked.after, list[Opened]()
+    while True:
+        rows = await _rows(use, gate, filters, after, size + 1)
+        opened = await opened_rows(use, gate, rows[:size])
+        page += [each for each in opened if each.type not in doubtful or _in_time(use, asked, each)]
+        if len(rows) <= size:
+            return page[:size], len(page) <= size
+        if not doubtful:
+            return page, False
+        if len(page) > size:
+            return page[:size], False
+        after = Position((), opened[-1].type, opened[-1].document["_id"])
+
+
+def _in_time(use: Services, asked: Invocation, row: Opened) -> bool:
+    """Return whether a record, as it is shown, overlaps the time that is asked for; one that tells no time does."""
+    time = clinical_time(use.projector(loads(row.body)))
+    start, end = asked.one("start"), asked.one("end")
+    return not time or ((not start or time["hi"] >= start[0]) and (not end or time["lo"] <= end[1]))
 
 
 def _next_link(use: Services, call: Call, asked: Invocation, last: Opened) -> dict[str, str]:
@@ -141,7 +168,7 @@ def _types(use: Services, asked: Invocation) -> frozenset[str] | None:
 async def _limits(use: Services, asked: Invocation, gate: RequestGate, type: str) -> list[Document]:
     """Return the filters of what the times leave of a type.
 
-    Records without a clinical time are of every time, and so are those of which it is withheld.
+    Records without a clinical time are of every time; those of which it is withheld in part are looked at as they are shown.
     """
     found: list[Document] = []
     start, end, since = (asked.one(name) for name in ("start", "end", "_since"))

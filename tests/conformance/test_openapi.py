@@ -36,7 +36,7 @@ def test_every_route_beside_fhir_is_described(server: Live, mongo_uri: str) -> N
     keyring = keyring_of(server.settings)
     parts = assemble(server.settings, keyring, uri=mongo_uri)
     paths = {each.path for each in create_app(server.settings, parts, keyring).routes if isinstance(each, Route)}
-    # The FHIR API and the authorization server describe themselves, each as its standards have it.
-    elsewhere = ("/fhir", "/auth/", "/.well-known/")
+    # The FHIR API and the authorization server describe themselves, each as its standards have it; pages are for people.
+    elsewhere = ("/fhir", "/auth/", "/.well-known/", "/my", "/desk", "/consent-prompt", "/pages/")
     assert described["paths"].keys() == {path for path in paths if not path.startswith(elsewhere)}
     asyncio.run(parts.client.close())

@@ -18,11 +18,16 @@ from fhir_server.cli import app
 from fhir_server.consenting.reminders import Done
 from fhir_server.consenting.ways.box import Box
 from fhir_server.consenting.ways.transport import MESSAGES, QUEUE, Message
-from tests.consenting.world import ASKS, asked, both, done, in_days, organization, person, sees, status, step
+from tests.consenting.world import ASKS, asked, both, done, organization, person, sees, status, step
 from tests.databases import fresh
 from tests.live import Clock, Live, live
 
 START = datetime.now(UTC)
+
+
+def in_days(days: int) -> str:
+    """Return the day that comes so many days after the start, which may have been before midnight."""
+    return (START + timedelta(days=days)).date().isoformat()
 
 
 @dataclass
