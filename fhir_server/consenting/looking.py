@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from consent_engine.proxies import rests_on_proxies
-from fhir_server.consenting.rows import Rows
+from fhir_server.consenting.rows import Row, Rows
 from fhir_server.consenting.standing import Given, Standing, standing
 from fhir_server.errors import Absent
 from fhir_server.fhir_json import parse
@@ -51,21 +51,24 @@ async def _given(use: Services, rows: Rows, patient: str, own: str, at: int) -> 
     why = Ungated("the status of an authorization towards the institution that asks")
     documents = await use.resources.find("Consent", theirs, why, sort=[("_id", 1)], limit=0)
     trusted = use.settings.trusted_consent_authorities
-    found = []
-    for document in documents:
-        if document["org"] == own or document["org"] in trusted or document.get("by") == BY_PATIENT:
-            found += [each async for each in _one(use, rows, document, own, trusted, at)]
-    return found
+    counted = [
+        each for each in documents if each["org"] == own or each["org"] in trusted or each.get("by") == BY_PATIENT
+    ]
+    known = await rows.rows(each["_id"] for each in counted)
+    found = [await _one(use, known.get(each["_id"]), each, own, trusted, at) for each in counted]
+    return [each for each in found if each is not None]
 
 
-async def _one(use: Services, rows: Rows, document: Document, own: str, trusted: Iterable[str], at: int) -> Any:
-    row = await rows.row(document["_id"])
+async def _one(
+    use: Services, row: Row | None, document: Document, own: str, trusted: Collection[str], at: int
+) -> Given | None:
+    """Return a Consent that counts; None if it is not the word of anybody who counts, or was purged."""
     ours = row is not None and row.version == document["v"]
     if not (ours or document.get("by") == BY_PATIENT or document["org"] in trusted):
-        return
+        return None
     try:
         (body,) = await use.resources.opened("Consent", [document])
-    except Unreadable:  # purged
-        return
+    except Unreadable:
+        return None
     waits = ours and row is not None and row.pending and at < row.until
-    yield Given(parse(body), document["at"], document["org"] == own, waits)
+    return Given(parse(body), document["at"], document["org"] == own, waits)

@@ -6,7 +6,7 @@ the question and the answer never becomes the patient's word (ADR 31). Names in 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -71,6 +71,11 @@ class Rows:
     async def row(self, consent: str) -> Row | None:
         found = await self._rows.find_one({"_id": consent})
         return _row(found) if found else None
+
+    async def rows(self, consents: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of these Consents, by id."""
+        found = await self._rows.find({"_id": {"$in": list(consents)}}).to_list()
+        return {each["_id"]: _row(each) for each in found}
 
     async def lock(self, person: int, request: Request) -> Lock:
         """Return which request holds the question that another one asks. person: key of whom it is about."""

@@ -17,12 +17,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from fhir_server.audit.event import Happening, Touched
 from fhir_server.auth.requester import Requester, Role
@@ -35,6 +34,7 @@ from fhir_server.interactions.call import Services
 from fhir_server.interactions.storing import again
 from fhir_server.store.commit import Unit
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.lease import Lease
 from fhir_server.store.received import DELIVERIES
 from fhir_server.store.resources import Ungated
 
@@ -55,10 +55,9 @@ class Purging:
         self, database: AsyncDatabase[dict[str, Any]], keys: DataKeys, services: Callable[[], Services]
     ) -> None:
         self._database = database
-        self._jobs = database[JOB]
         self._keys = keys
         self._services = services
-        self._owner = uuid4().hex
+        self._lease = Lease(database, JOB, LEASE)
 
     async def forever(self) -> None:
         """Purge whatever is due, now and from now on."""
@@ -71,15 +70,15 @@ class Purging:
 
     async def once(self) -> list[Delivery] | None:
         """Purge what is due now; return the deliveries that were purged, None if another process is at it."""
-        if not await self._taken():
+        if not await self._lease.taken():
             return None
         done: list[Delivery] = []
         async for each in self.due():
             async for _ in self.steps(each):
-                if not await self._taken():
+                if not await self._lease.taken():
                     return done
             done.append(each)
-        await self._jobs.update_one({"_id": JOB, "owner": self._owner}, {"$set": {"until": datetime.now(UTC)}})
+        await self._lease.give_up()
         return done
 
     async def due(self, *, looking: bool = False) -> AsyncIterator[Delivery]:
@@ -128,16 +127,6 @@ class Purging:
         found = (await use.resources.many("Encounter", [delivery.visit], why)).get(delivery.visit)
         (body,) = await use.resources.opened("Encounter", [found]) if found else [b"null"]
         return due(parse(body), delivery.received, zone=use.zone, days=use.settings.received_days)
-
-    async def _taken(self) -> bool:
-        """Take the job, or keep it; return whether it is this process's."""
-        now = datetime.now(UTC)
-        free = {"_id": JOB, "$or": [{"owner": self._owner}, {"until": {"$lt": now}}]}
-        try:
-            await self._jobs.update_one(free, {"$set": {"owner": self._owner, "until": now + LEASE}}, upsert=True)
-        except DuplicateKeyError:
-            return False
-        return True
 
 
 def happened(delivery: Delivery, counts: Mapping[str, int]) -> Happening:

@@ -221,12 +221,12 @@ def test_one_process_purges_at_a_time(world: World) -> None:
     world.at(AFTER)
 
     async def taken(parts: Parts) -> bool:
-        assert await parts.purging._taken()
+        assert await parts.purging._lease.taken()
         return True
 
     assert world.run(taken)
     assert world.purge(AFTER) is None
-    world.database["purging"].delete_many({})
+    world.database["leases"].delete_many({"_id": "purging"})
     assert world.purge(AFTER)
 
 
