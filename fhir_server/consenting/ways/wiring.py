@@ -13,12 +13,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.consenting.ways import transport
 from fhir_server.consenting.ways.app import App
 from fhir_server.consenting.ways.box import Box
+from fhir_server.consenting.ways.coded import sms, third_party
 from fhir_server.consenting.ways.codes import Codes
 from fhir_server.consenting.ways.desk import Desk, PersonKeys
 from fhir_server.consenting.ways.guardian import Guardian
-from fhir_server.consenting.ways.message import ThirdParty
 from fhir_server.consenting.ways.paper import Paper
-from fhir_server.consenting.ways.sms import Sms
 from fhir_server.consenting.ways.transport import Queue, Sending, StandIn
 from fhir_server.consenting.ways.way import Way
 from fhir_server.crypto.keyring import Keyring
@@ -70,6 +69,6 @@ def opened(
         origin=settings.origin,
         sends=stand_in is not None,
     )
-    ways: tuple[Way, ...] = (App(desk), Sms(desk), ThirdParty(desk), Paper(desk, box), Guardian(desk))
+    ways: tuple[Way, ...] = (App(desk), sms(desk), third_party(desk), Paper(desk, box), Guardian(desk))
     sending = Sending(queue, stand_in, clock) if stand_in else None
     return Ways({each.code: each for each in ways}, codes, database, sending, stand_in)

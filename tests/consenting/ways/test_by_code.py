@@ -10,7 +10,7 @@ import pytest
 from bson import BSON
 from pymongo import MongoClient
 
-from fhir_server.consenting.ways import guardian, message, sms
+from fhir_server.consenting.ways import coded, guardian
 from tests.consenting.ways.reading import code_for, code_in, messages, wrong
 from tests.consenting.world import ASKS, KEEPS, both, doctor, done, patient, person, resident_id, said, sees, step
 from tests.consenting.world import ask as asking
@@ -38,7 +38,7 @@ def test_a_code_by_text_message_proves_the_patients_word(server: Live, mongo_uri
         ):
             assert part in sent.text
         code, id = code_in(sent), answer.json()["id"]
-        assert said(answer.json())["said"] == sms.TOLD
+        assert said(answer.json())["said"] == coded.BY_NUMBER
         for secret in (code, PHONE):
             assert secret not in answer.text
         active = done(doctor_, id, "verify", code=code)
@@ -123,9 +123,9 @@ def test_neither_code_nor_number_stands_in_the_store_or_the_log(server: Live, mo
 
 
 UNREACHABLE: list[tuple[str, str, Json]] = [
-    ("sms", sms.TOLD, {"telecom": [{"system": "email", "value": "a@example.org"}]}),
-    ("sms", sms.TOLD, {"telecom": [{"system": "phone", "value": "13900000000", "use": "old"}]}),
-    ("message", message.TOLD, {}),
+    ("sms", coded.BY_NUMBER, {"telecom": [{"system": "email", "value": "a@example.org"}]}),
+    ("sms", coded.BY_NUMBER, {"telecom": [{"system": "phone", "value": "13900000000", "use": "old"}]}),
+    ("message", coded.BY_HANDLE, {}),
     ("guardian", guardian.TOLD, {}),
 ]
 
