@@ -111,7 +111,7 @@ def test_the_same_accesses_look_the_same_alone_and_among_others(ward: Ward) -> N
     """Two patients of whom the same was seen at the same time, one of them together with somebody else's records."""
     alone, among, other = ward.person(), ward.person(), ward.person("刘小红")
     ward.server.put(observation(f"o-{other}", other))
-    ward.server.clock.now = datetime.now(UTC).replace(microsecond=0)
+    ward.server.clock.now = datetime.now(UTC) + timedelta(seconds=1)
     with ward.doctor("org1") as doctor:
         doctor.get(f"?_type=Patient,Observation&_id={alone}")
         doctor.get(f"?_type=Patient,Observation&_id={among},{other},o-{other}")
