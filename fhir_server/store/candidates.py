@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 # To name more persons in a query takes as long as to ask it.
 MANY = 500
-# So many more candidates than those wanted are fetched, first and then again, and so long they are looked for, before
+# So many more candidates than those wanted on a page are fetched, first and then again, and so long they are looked for, before
 # all persons are named in the query instead: then MongoDB may find it better to begin with the persons.
 BEYOND = (0, 100)
 MILLISECONDS = 500
@@ -70,7 +70,8 @@ async def all_admitted(
     """
     # A field more in what is fetched costs more than to judge it: only those that are read.
     fields = {"_id": 0, **dict.fromkeys((shown, *permitted.reads(collection.name)), 1)}
-    most = min(limit or MOST, MOST) + BEYOND[-1]
+    wanted = min(limit or MOST, MOST)
+    most = wanted + wanted // 10  # few are hidden where this way is worth taking
     asked = collection.find(filter, fields, limit=most, batch_size=most + 1, max_time_ms=MILLISECONDS)
     found = await _soon(asked.to_list())
     if found is None:
