@@ -1,7 +1,12 @@
-"""The command line as an operator uses it: real processes on a real MongoDB."""
+"""The command line as an operator uses it, on a real MongoDB: in processes of its own, or as such a process runs it.
+
+To start a process takes longer than most commands do. So each thing that a process alone can show is seen in one: what it
+prints where, how it ends, what several processes do with one store.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -17,6 +22,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from fhir_server.resident_id import check_character
+from tests.commands.console import Ended, run
 from tests.shared import SHARED
 
 CLI = [sys.executable, "-m", "fhir_server"]
@@ -30,10 +36,11 @@ def environment(mongo_uri: str, database_name: str, tmp_path: Path) -> dict[str,
     return {**os.environ, **own, "FHIR_ZONE": "UTC"}
 
 
-def run(environment: dict[str, str], *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+def process(environment: dict[str, str], *words: str, status: int = 0) -> Ended:
+    """Run a command as a process."""
     done = subprocess.run([*CLI, *words], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stderr
-    return done
+    return Ended(done.stdout, done.stderr)
 
 
 def token(environment: dict[str, str], role: str, user: str, *more: str, organization: str = "hospital-a") -> str:
@@ -73,10 +80,15 @@ def get(base: str, path: str, bearer: str) -> dict[str, object]:
 
 
 def test_a_token_is_printed_and_nothing_else(environment: dict[str, str]) -> None:
-    done = run(environment, "token", "--role", "system", "--user", "Device/emr", "--organization", "hospital-a")
+    done = process(environment, "token", "--role", "system", "--user", "Device/emr", "--organization", "hospital-a")
     assert len(done.stdout.split()) == 1
     assert done.stdout.count(".") == 2
     assert done.stderr == ""
+
+
+def test_a_token_says_that_its_user_may_break_the_glass(environment: dict[str, str]) -> None:
+    said = token(environment, "practitioner", "Practitioner/dr", "--purpose", "ETREAT", "--btg").split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4)))["btg"] is True
 
 
 @pytest.mark.parametrize(
@@ -95,7 +107,7 @@ def test_claims_that_do_not_fit_are_refused_in_one_line(environment: dict[str, s
 
 
 def test_loading_twice_changes_nothing(environment: dict[str, str], served: str) -> None:
-    first = run(environment, "load", str(BUNDLE), "--organization", "hospital-a").stdout
+    first = process(environment, "load", str(BUNDLE), "--organization", "hospital-a").stdout
     stored = int(first.split()[0])
     assert stored > 10
     assert first.endswith("0 rejected\n")
@@ -128,13 +140,13 @@ def test_what_is_rejected_is_listed_and_the_rest_goes_on(environment: dict[str, 
     rejects = [json.loads(line) for line in listed.read_text().splitlines()]
     assert {each["position"] for each in rejects} == {"line 2", "line 3", "line 4", "line 5", "line 7"}
     assert "王五" not in listed.read_text() + done.stderr
-    other = run(environment, "load", str(source), "--organization", "hospital-b", status=1)
+    other = process(environment, "load", str(source), "--organization", "hospital-b", status=1)
     assert other.stdout.startswith("0 stored")
 
 
 def test_a_missing_file_and_a_wrong_setting_are_said_in_a_line(environment: dict[str, str]) -> None:
     assert "nowhere" in run(environment, "load", "/nowhere", "--organization", "o", status=2).stderr
-    done = run({**environment, "FHIR_PORT": "many"}, "serve", status=2)
+    done = process({**environment, "FHIR_PORT": "many"}, "serve", status=2)
     assert "FHIR_PORT" in done.stderr
     assert "Traceback" not in done.stderr
 

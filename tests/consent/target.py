@@ -50,6 +50,7 @@ class Target:
     bases: its FHIR base and those of further processes over the same data. set_clock: None where the clock is the real one.
     settings: those in force, by the names of rows.DEFAULTS. without: doors that it does not offer. lacks: abilities that
     rows need and that it does not claim. key: that of the ids of all rows where users cannot be made; else each row's own.
+    at_once: how many doors it is asked through at the same time.
     """
 
     bases: tuple[str, ...]
@@ -59,6 +60,7 @@ class Target:
     without: frozenset[str] = frozenset()
     lacks: frozenset[str] = frozenset()
     key: str | None = None
+    at_once: int = 8
 
     def why_not(self, needs: frozenset[str], under: Mapping[str, Any]) -> str | None:
         """Return why a row cannot be asked here; None if it can."""
@@ -117,6 +119,7 @@ def configured(base: str, path: Path) -> Target:
         without=frozenset(about.get("without", ())),
         lacks=frozenset(about.get("lacks", ())) | {"clock"},
         key=about.get("key"),
+        at_once=int(about.get("at_once", 1)),
     )
 
 

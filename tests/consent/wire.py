@@ -1,4 +1,4 @@
-"""HTTP as the suite needs it: one kept connection for each user, answers as they came.
+"""HTTP as the suite needs it: kept connections of each user, one for each question at the same time; answers as they came.
 
 Only the standard library, so that the suite runs wherever Python does.
 """
@@ -9,6 +9,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -59,20 +60,19 @@ class Answer:
 
 
 class Wire:
-    """A connection to a server with one user's token."""
+    """Connections to a server with one user's token; several threads may ask through them."""
 
     def __init__(self, base: str, token: str | None) -> None:
         self._base = urlsplit(base)
         self._headers = {"Accept": FHIR_JSON, **({"Authorization": f"Bearer {token}"} if token else {})}
-        self._connection: HTTPConnection | None = None
-        self._used = 0.0
+        self._kept: list[tuple[HTTPConnection, float]] = []  # free now, with when they were used last
 
     def __enter__(self) -> Wire:
         return self
 
     def __exit__(self, type: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        if self._connection:
-            self._connection.close()
+        for connection, _ in self._kept:
+            connection.close()
 
     def get(self, place: str, **headers: str) -> Answer:
         return self.send("GET", place, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -95,28 +95,32 @@ class Wire:
         return quote(f"{self._base.path}{joint}{place}", safe=SAFE)
 
     def _exchange(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
-        if self._connection and time.monotonic() - self._used > IDLE:
-            self._connection.close()
-            self._connection = None
-        again = self._connection is not None
-        connection = self._connection or self._connected()
+        kept = self._free()
+        connection = kept or self._connected()
         try:
             connection.request(method, path, content, dict(headers))
             got = connection.getresponse()
             body = got.read()
-            self._used = time.monotonic()
         except (HTTPException, ConnectionError):
             connection.close()
-            self._connection = None
-            if not again or method not in ("GET", "HEAD"):
+            if kept is None or method not in ("GET", "HEAD"):
                 raise
             return self._exchange(method, path, content, headers)  # a kept connection had been closed
+        self._kept.append((connection, time.monotonic()))
         return Answer(got.status, {name.lower(): value for name, value in got.getheaders()}, body)
+
+    def _free(self) -> HTTPConnection | None:
+        """Return a kept connection that nobody uses now; None if there is none that the server still has open."""
+        with suppress(IndexError):
+            while True:
+                connection, used = self._kept.pop()
+                if time.monotonic() - used <= IDLE:
+                    return connection
+                connection.close()
+        return None
 
     def _connected(self) -> HTTPConnection:
         host, port = self._base.hostname or "localhost", self._base.port
         if self._base.scheme == "https":
-            self._connection = HTTPSConnection(host, port, timeout=60, context=ssl.create_default_context())
-        else:
-            self._connection = HTTPConnection(host, port, timeout=60)
-        return self._connection
+            return HTTPSConnection(host, port, timeout=60, context=ssl.create_default_context())
+        return HTTPConnection(host, port, timeout=60)

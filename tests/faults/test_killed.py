@@ -18,9 +18,10 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
-from fhir_server.app import keyring_of
+from fhir_server.app import bearer_of, keyring_of
 from fhir_server.audit.findings import Report
 from fhir_server.audit.verifying import verified
+from fhir_server.settings import Settings
 from fhir_server.store.embedded import Folder, running
 from tests.live import Live, free_port, live
 
@@ -73,8 +74,9 @@ def test_every_acknowledged_write_survives_a_kill_with_its_audit_event(tmp_path:
     with running(tmp_path, cache_gb=0.25) as uri:
         port = free_port()
         process = started(tmp_path, uri, port)
-        with live(uri, tmp_path, database="fhir") as beside:
-            token = beside.token("system", "Device/emr", scope="system/*.cruds")
+        chosen = Settings.load(tmp_path, zone="UTC", port=port)
+        beside = Live(chosen.public_base, bearer_of(keyring_of(chosen)), chosen)  # only to say who asks
+        token = beside.token("system", "Device/emr", scope="system/*.cruds")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
         with (
             httpx.Client(base_url=f"http://127.0.0.1:{port}/fhir/", headers=headers, timeout=5) as client,

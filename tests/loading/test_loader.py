@@ -26,6 +26,8 @@ from fhir_server.loading.preparing import MOST, Prepared, Preparer
 from fhir_server.resident_id import check_character
 from fhir_server.settings import Settings
 from fhir_server.store.resources import Ungated
+from tests.commands.console import console
+from tests.killed import end_transactions, named
 
 Json = dict[str, Any]
 CLI = [sys.executable, "-m", "fhir_server"]
@@ -283,16 +285,16 @@ def test_broken_off_anywhere_a_load_is_completed_by_the_next(
     mongo_uri: str, database_name: str, tmp_path: Path, sign: signal.Signals
 ) -> None:
     path = tmp_path / "records.ndjson"
-    total = 6_000
+    total = 4_000  # more than is stored before a process that looks is heard
     lines = (observation(f"o{number}", f"p{number // 10}") for number in range(total))
     path.write_text("\n".join(map(json.dumps, lines)))
-    own = {"FHIR_MONGODB_URI": mongo_uri, "FHIR_DATABASE": database_name, "FHIR_ZONE": "UTC"}
+    own = {"FHIR_MONGODB_URI": named(mongo_uri, database_name), "FHIR_DATABASE": database_name, "FHIR_ZONE": "UTC"}
     environment = {**os.environ, **own, "FHIR_DATA": str(tmp_path / "var")}
-    command = [*CLI, "load", str(path), "--organization", "org1", "--processes", "2"]
+    words = ("load", str(path), "--organization", "org1", "--processes", "2")
     with MongoClient[Json](mongo_uri) as client:
         there = client[database_name]["Observation"]
         process = subprocess.Popen(
-            command,
+            [*CLI, *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -313,10 +315,10 @@ def test_broken_off_anywhere_a_load_is_completed_by_the_next(
         assert 0 < stored < total
         if sign is not signal.SIGKILL:
             assert "Started again, it goes on" in said
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{total - stored} stored, {stored} unchanged, 0 rejected\n"
+        told = console(mongo_uri, database_name, tmp_path / "var").run(*words)
+        assert told == f"{total - stored} stored, {stored} unchanged, 0 rejected\n"
         assert there.count_documents({"v": 1}) == total
+        end_transactions(client, database_name)
 
 
 def _heed_interrupts() -> None:

@@ -50,6 +50,7 @@ class World:
 
     live: Live
     mongo_uri: str
+    mongo: MongoClient[dict[str, Any]]
     pairs: dict[str, Pair]
     redirect: str
     jwks_uri: str
@@ -76,8 +77,7 @@ class World:
 
     def forgive(self) -> None:
         """Let the server forget who failed to authenticate, so that what comes next is not slowed down."""
-        with MongoClient[dict[str, Any]](self.mongo_uri) as mongo:
-            mongo[self.live.settings.database][FAILURES].delete_many({})
+        self.mongo[self.live.settings.database][FAILURES].delete_many({})
 
     def command(self, *words: str) -> str:
         """Return what a command of the operator prints."""
@@ -229,12 +229,13 @@ def world(mongo_uri: str, folder: Path, redirect: str = REDIRECT, **settings: An
         TemporaryDirectory() as public,
         serving(Path(public)) as elsewhere,
         live(mongo_uri, folder, database=name, **settings) as running,
+        MongoClient[dict[str, Any]](mongo_uri) as mongo,
     ):
         jwks_uri = f"{elsewhere}/jwks.json"
         Path(public, "jwks.json").write_text(json.dumps(pairs["remote"].public))
         asyncio.run(_register(mongo_uri, running.settings, apps(pairs, redirect, jwks_uri)))
         running.put(*records())
-        made = World(running, mongo_uri, pairs, redirect, jwks_uri)
+        made = World(running, mongo_uri, mongo, pairs, redirect, jwks_uri)
         with made.http:
             yield made
         for person in made.persons.values():

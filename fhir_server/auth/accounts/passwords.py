@@ -13,6 +13,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from starlette.concurrency import run_in_threadpool
 
+from fhir_server.auth.nobodys import nobodys
+
 SHORTEST, LONGEST = 12, 256  # characters
 FEWEST_DIFFERENT = 6
 AT_A_TIME = 2  # hashes; each takes 64 MiB
@@ -47,7 +49,7 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
         self._turn = asyncio.Semaphore(AT_A_TIME)
-        self._nobodys = self._hasher.hash("a password that nobody has")
+        self._nobodys = nobodys(self._hasher)
 
     async def hashed(self, password: str) -> str:
         """Return the hash of a password, with its parameters and salt (PHC string)."""

@@ -1,4 +1,7 @@
-"""How Chinese is read: pinyin without tones (GB/T 16159), with the readings that names have (GB/T 28039)."""
+"""How Chinese is read: pinyin without tones (GB/T 16159), with the readings that names have (GB/T 28039).
+
+pypinyin is imported where it is needed: its tables take a quarter of a second, and most commands read no Chinese.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,6 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import groupby, product
-
-from pypinyin import Style, lazy_pinyin, pinyin
-from pypinyin.contrib.tone_convert import to_normal
-from pypinyin.phrases_dict import phrases_dict
 
 from fhir_server.search.types.string import folded
 
@@ -93,6 +92,8 @@ def _of_name(text: str) -> list[tuple[str, ...]]:
 
 
 def _of_words(text: str) -> list[tuple[str, ...]]:
+    from pypinyin import lazy_pinyin
+
     return [_spellings([each]) for each in lazy_pinyin(text, errors="ignore")]
 
 
@@ -113,6 +114,8 @@ def surname_length(name: str) -> int:
 @lru_cache(20_000)
 def _common(character: str) -> list[str]:
     """Return the readings of a character that are in use: the usual one, and those common among the words it is in."""
+    from pypinyin import Style, pinyin
+
     known = pinyin(character, style=Style.NORMAL, heteronym=True, errors="ignore")
     readings = known[0] if known else []
     words = _words().get(character)
@@ -125,6 +128,9 @@ def _common(character: str) -> list[str]:
 @cache
 def _words() -> Mapping[str, Counter[str]]:
     """Return, by character, in how many words of the dictionary it has each reading."""
+    from pypinyin.contrib.tone_convert import to_normal
+    from pypinyin.phrases_dict import phrases_dict
+
     found: dict[str, Counter[str]] = {}
     plain = cache(to_normal)
     for word, readings in phrases_dict.items():
