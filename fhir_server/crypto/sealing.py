@@ -98,6 +98,10 @@ class Wrapping:
         """The ids of the other master keys that are held."""
         return list(self._custody.masters()[1:])
 
+    def derive(self, purpose: str) -> bytes:
+        """Return this installation's key (32 bytes) for one purpose."""
+        return self._custody.derive(purpose, 32)
+
     def wrap(self, key: bytes, owner: bytes) -> WrappedKey:
         """Return the data key wrapped. owner: whose it is; the wrapped key opens for the same owner only."""
         return self._custody.wrap([Bound(key, owner)])[0]

@@ -15,17 +15,18 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.deliveries.delivery import PURGING, RECEIVED
 from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
+from fhir_server.store.marks import COVERED, FIELD, Marks
 from fhir_server.store.permitted import PURGED
 from fhir_server.store.received import DELIVERIES, delivery_of
 
 Document = dict[str, Any]
 # Of what a tombstone otherwise keeps (store/drafts.py): not the labels, codes and times of what was deleted.
 LEFT = ("org", "pat", "pats", "pr", "by")
-_SHOWN = {"v": 1, "at": 1, "dl": 1, "deleted": 1, "id": 1, **dict.fromkeys(LEFT, 1)}
+_SHOWN = {"v": 1, "id": 1, FIELD: 1, **dict.fromkeys(COVERED, 1)}
 
 
 async def burial(
-    database: AsyncDatabase[Document], delivery: str, brought: Iterable[str], *, at: int
+    database: AsyncDatabase[Document], delivery: str, brought: Iterable[str], marks: Marks, *, at: int
 ) -> tuple[Unit, Counter[str]]:
     """Return the unit that purges these resources ("Type/id") of a delivery, and how many of each type it purges.
 
@@ -34,7 +35,7 @@ async def burial(
     unit, counted = Unit(), Counter[str]()
     for reference in brought:
         type, _, id = reference.partition("/")
-        await _bury(database, unit, delivery, type, id, at=at)
+        await _bury(database, unit, delivery, type, id, marks, at=at)
         unit.delete(RECEIVED, {"_id": reference})
         counted[type] += 1
     counts = {f"counts.{type}": number for type, number in counted.items()}
@@ -42,7 +43,9 @@ async def burial(
     return unit, counted
 
 
-async def _bury(database: AsyncDatabase[Document], unit: Unit, delivery: str, type: str, id: str, *, at: int) -> None:
+async def _bury(
+    database: AsyncDatabase[Document], unit: Unit, delivery: str, type: str, id: str, marks: Marks, *, at: int
+) -> None:
     # The current one first: what becomes an earlier version meanwhile makes the unit fail.
     current = await database[type].find_one({"_id": id}, _SHOWN)
     earlier = await database[history_of(type)].find({"id": id}, _SHOWN).sort("v", 1).to_list()
@@ -51,10 +54,18 @@ async def _bury(database: AsyncDatabase[Document], unit: Unit, delivery: str, ty
         if delivery_of(each) == delivery:
             unit.delete(history, {"_id": each["_id"]})
     for each in _graves(earlier, delivery):
-        unit.replace(history, {"_id": each["_id"], "deleted": True}, tombstone(each, id, each["v"], at=each["at"]))
+        said = tombstone(each, id, each["v"], at=each["at"])
+        stone = _marked(marks, type, id, said, as_stored=marks.fits(type, each, id=id, earlier=True))
+        unit.replace(history, {"_id": each["_id"], "deleted": True}, stone)
     if current is not None and delivery_of(current) == delivery:
         unit.delete(type, {"_id": id, "v": current["v"], "pat": current.get("pat"), "pats": current.get("pats")})
-        unit.insert(history, tombstone(current, id, current["v"] + 1, at=at))
+        said = tombstone(current, id, current["v"] + 1, at=at)
+        unit.insert(history, _marked(marks, type, id, said, as_stored=marks.fits(type, current)))
+
+
+def _marked(marks: Marks, type: str, id: str, stone: Document, *, as_stored: bool) -> Document:
+    """Return a tombstone with its mark; without one, as nobody is shown it, where what it says was changed before."""
+    return marks.marked(type, stone, id=id, earlier=True) if as_stored else stone
 
 
 def _graves(earlier: Sequence[Document], delivery: str) -> list[Document]:

@@ -9,6 +9,8 @@ The steps of one delivery, each durable before the next, each the same if it is 
 
 A delivery that was begun is gone on with, whoever began it. What a copy of the database brings back that was made before
 is due as it stands there, and purged again as soon as a server runs on it.
+
+The same process removes the emergency accesses whose time on file is over.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ JOB = "purging"
 LOOKED_AFTER_SECONDS = 60.0
 LOOKED_AGAIN = timedelta(days=1)  # a visit's end may be written, or changed, after it was looked at
 LEASE = timedelta(seconds=60)
+DAY = 86_400_000_000  # µs
 BATCH = 100  # resources in one unit
 SERVER = "Device/fhir-facade"
 
@@ -78,8 +81,15 @@ class Purging:
                 if not await self._lease.taken():
                     return done
             done.append(each)
+        await self._reviewed()
         await self._lease.give_up()
         return done
+
+    async def _reviewed(self) -> None:
+        """Remove the emergency accesses that were reviewed and have been on file for long enough."""
+        use = self._services()
+        if count := await use.emergencies.expire(use.now() - use.settings.emergencies_kept_days * DAY):
+            log.info("%d emergency accesses were on file for long enough", count)
 
     async def due(self, *, looking: bool = False) -> AsyncIterator[Delivery]:
         """Yield the deliveries that are due by what is known of their visits now. looking: nothing is noted."""
@@ -106,7 +116,7 @@ class Purging:
 
     async def _bury(self, use: Services, delivery: Delivery, brought: list[str]) -> None:
         async def buried() -> None:
-            unit, _ = await burial(self._database, delivery.id, brought, at=use.now())
+            unit, _ = await burial(self._database, delivery.id, brought, self._keys.marks, at=use.now())
             await use.committer.commit(unit)
 
         await again(buried)

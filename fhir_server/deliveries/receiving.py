@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.audit.event import Happening
+from fhir_server.audit.happenings import Direction, of_partner, transfer
 from fhir_server.auth.requester import ID, Role, is_reference
 from fhir_server.bundle_references import rewritten
 from fhir_server.deliveries.delivery import PURGED, Arrival, Delivery, due
@@ -61,7 +61,8 @@ async def receive(use: Services, call: Call, asked: Invocation) -> Answer:
     drafts = await _drafts(use, call, entries, delivery, encounter)
     arrival = Arrival(delivery, tuple(f"{each.type}/{each.id}" for each in drafts))
     try:
-        await store(use, call, "receive", drafts, guards=[arrival], query=asked.place)
+        told = replace(call, remark=of_partner(f"Organization/{source}"))
+        await store(use, told, Direction.IN, drafts, guards=[arrival], query=asked.place)
     except Conflict:
         if not (known := await use.deliveries.get(id)):
             raise
@@ -147,8 +148,8 @@ async def _known(use: Services, call: Call, asked: Invocation, known: Delivery, 
     if known.state == PURGED:
         raise Gone("This delivery was purged: send it under another identifier if it is needed for another visit.")
     brought = await use.deliveries.brought(known.id)
-    happening = Happening("receive", touched=(touched("Encounter", encounter),), query=asked.place)
-    await record(use, call, happening)
+    sent = transfer(Direction.IN, [touched("Encounter", encounter)], f"Organization/{known.source}", note="sent again")
+    await record(use, call, replace(sent, query=asked.place))
     return _answer(known, brought)
 
 

@@ -19,8 +19,8 @@ Document = dict[str, Any]
 
 # To name more persons in a query takes as long as to ask it.
 MANY = 500
-# So many more candidates than those wanted on a page are fetched, first and then again, and so long they are looked for, before
-# all persons are named in the query instead: then MongoDB may find it better to begin with the persons.
+# So many more candidates than those wanted on a page are fetched, first and then again, and so long they are looked for,
+# before all persons are named in the query instead: then MongoDB may find it better to begin with the persons.
 BEYOND = (0, 100)
 MILLISECONDS = 500
 # As many are looked at here at most where all are wanted.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -24,42 +25,43 @@ class Coalesced(Generic[K, V]):
 
     def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._fetch = fetch
-        self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._running: asyncio.Task[None] | None = None
 
     def get(self, key: K) -> asyncio.Future[V | None]:
-        """Return a future of the value for a key, None when there is none."""
-        future = self._waiting.get(key)
-        if future is None:
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._running is None:
-                self._running = asyncio.create_task(self._run())
+        """Return a future of the value for a key, None when there is none; it is the caller's own, to be cancelled too."""
+        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
         return future
 
     async def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Return the values found for keys."""
         waiting = {key: self.get(key) for key in keys}
-        return {key: value for key, future in waiting.items() if (value := await asyncio.shield(future)) is not None}
+        return {key: value for key, future in waiting.items() if (value := await future) is not None}
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                taken = dict(list(self._waiting.items())[:MOST_AT_ONCE])
+                taken = dict(islice(self._waiting.items(), MOST_AT_ONCE))
                 for key in taken:
                     del self._waiting[key]
                 await self._serve(taken)
         finally:
             self._running = None
 
-    async def _serve(self, taken: dict[K, asyncio.Future[V | None]]) -> None:
+    async def _serve(self, taken: dict[K, list[asyncio.Future[V | None]]]) -> None:
         try:
             found = await self._fetch(list(taken))
         except Exception as error:
-            for future in taken.values():
+            for future in chain.from_iterable(taken.values()):
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # a waiter may have left; its error is not lost for the others
         else:
-            for key, future in taken.items():
-                if not future.done():
-                    future.set_result(found.get(key))
+            for key, futures in taken.items():
+                value = found.get(key)
+                for future in futures:
+                    if not future.done():
+                        future.set_result(value)

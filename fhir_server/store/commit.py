@@ -89,15 +89,13 @@ class Unit:
     @property
     def is_apart(self) -> bool:
         """Whether the unit needs no transaction and no fence: it is one new document, or new ones of the log alone."""
-        if self.filed_under is not None:
+        if self.filed_under is not None or any(self.changes.values()) or any(self.touches.values()):
             return False
         inserted = [(name, len(documents)) for name, documents in self.inserts.items() if documents]
-        if len(inserted) != 1 or len(self) != inserted[0][1]:
-            return False
-        return inserted[0][1] == 1 or inserted[0][0] in EACH_FOR_ITSELF
+        return len(inserted) == 1 and (inserted[0][1] == 1 or inserted[0][0] in EACH_FOR_ITSELF)
 
     def __len__(self) -> int:
-        return sum(len(found) for part in (self.inserts, self.changes, self.touches) for found in part.values())
+        return sum(sum(map(len, part.values())) for part in (self.inserts, self.changes, self.touches) if part)
 
 
 class Numbering(Protocol):
@@ -141,8 +139,8 @@ class Committer:
         self._waiting.append((unit, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        # A client that goes away does not take back what others wait for, nor what is being stored.
-        await asyncio.shield(future)
+        # The future is this caller's own: one that goes away takes back neither its unit nor what others wait for.
+        await future
 
     async def _run(self) -> None:
         try:

@@ -22,6 +22,7 @@ from fhir_server.fhir_json import parse
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
 from fhir_server.store.facts import Fact, Facts
+from fhir_server.store.marks import FIELD as MARK
 from fhir_server.store.numbers import EPOCHS, MEMBERSHIPS, NUMBERS, REVOCATIONS
 
 BUCKETS = 16
@@ -151,8 +152,21 @@ def _at_rest(known: Known, facts: Mapping[str, Fact]) -> Known:
     return known if isinstance(known, Kept) and known.restless else consent
 
 
+def _persons(document: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    """Return the keys of the persons that a stored Consent is of."""
+    return tuple(each for each in document.get("pats", [document.get("pat")]) if each is not None)
+
+
 def _restless(found: KnownByPerson) -> frozenset[Hashable]:
     return frozenset(person for person, known in found.items() if any(isinstance(each, Kept) for each in known))
+
+
+class _Read(NamedTuple):
+    """A version of a Consent that was opened; the persons it is of, and its mark, which was looked at."""
+
+    known: Known
+    persons: tuple[Hashable, ...]
+    mark: bytes
 
 
 class _OfPerson(NamedTuple):
@@ -201,7 +215,7 @@ class Consents:
         self._by_person: dict[Hashable, _OfPerson] = {}
         self._by_actors: dict[frozenset[str], _Bearing] = {}
         self._finding: dict[tuple[frozenset[str], tuple[int, ...]], asyncio.Future[_Bearing]] = {}
-        self._read: dict[tuple[str, int], Known] = {}
+        self._read: dict[tuple[str, int], _Read] = {}
 
     def begun(self) -> asyncio.Future[Epochs | None]:
         """Return a reading of the epochs, begun now; others may wait for the same."""
@@ -209,7 +223,9 @@ class Consents:
 
     async def epochs(self, begun: asyncio.Future[Epochs | None] | None = None) -> Epochs:
         """Return the epochs as they stand now, or when a reading was begun."""
-        return await asyncio.shield(begun or self.begun()) or Epochs()
+        if begun is None or not begun.done():
+            return await asyncio.shield(begun or self.begun()) or Epochs()
+        return begun.result() or Epochs()
 
     async def of_persons(self, persons: Iterable[Hashable], epochs: Epochs) -> ByPerson:
         """Return the active Consents of each person, as of these epochs or later."""
@@ -279,33 +295,41 @@ class Consents:
         return {**cast(ByPerson, found), **now}
 
     async def _find(self, filter: dict[str, Any]) -> KnownByPerson:
-        """Return the Consents that a filter finds, by person; only versions not read before are opened."""
-        shown = {"_id": 1, "v": 1, "pat": 1, "pats": 1, "org": 1, "by": 1, "k": 1}
+        """Return the Consents that a filter finds, by person; only versions not read before are opened.
+
+        Whose a Consent is, is believed of an opened document alone: one that is said to be another's by now is opened again.
+        Raises ChangedInStore.
+        """
+        shown = {"_id": 1, "v": 1, "pat": 1, "pats": 1, MARK: 1}
         documents = await self._collection.find(filter, shown).to_list()
         # Held from here on: whoever reads meanwhile may throw away what is kept.
         kept = [self._read.get((each["_id"], each["v"])) for each in documents]
-        opened = await self._open([each["_id"] for each, known in zip(documents, kept, strict=True) if known is None])
+        kept = [
+            here if here and (here.persons, here.mark) == (_persons(each), each.get(MARK)) else None
+            for each, here in zip(documents, kept, strict=True)
+        ]
+        opened = await self._open([each["_id"] for each, here in zip(documents, kept, strict=True) if here is None])
         # A version that was replaced meanwhile is not found again: then its successor speaks.
         known = [here or opened.get(each["_id"]) for each, here in zip(documents, kept, strict=True)]
-        needs = _needs(known)
+        needs = _needs(each.known for each in known if each)
         facts = await self._facts.now(needs) if needs else NO_FACTS
         by_person: dict[Hashable, list[Known]] = {}
-        for document, each in zip(documents, known, strict=True):
-            for person in document.get("pats", [document.get("pat")]):
-                if each and person is not None:
-                    by_person.setdefault(person, []).append(_at_rest(each, facts))
+        for each in known:
+            if each is not None:
+                for person in each.persons:
+                    by_person.setdefault(person, []).append(_at_rest(each.known, facts))
         return {person: tuple(found) for person, found in by_person.items()}
 
-    async def _open(self, ids: list[str]) -> dict[str, Known]:
+    async def _open(self, ids: list[str]) -> dict[str, _Read]:
         if len(self._read) > KNOWN_PERSONS:
             self._read.clear()
-        opened: dict[str, Known] = {}
+        opened: dict[str, _Read] = {}
         for start in range(0, len(ids), OPENED_AT_ONCE):
             documents = await self._collection.find({"_id": {"$in": ids[start : start + OPENED_AT_ONCE]}}).to_list()
             for document, body in zip(documents, await self._opened("Consent", documents), strict=True):
                 kept = Kept(parse(body), self._trust, custodian=document["org"], by=document.get("by"))
-                known = kept if kept.needs else kept.read({})
-                opened[document["_id"]] = self._read[document["_id"], document["v"]] = known
+                read = _Read(kept if kept.needs else kept.read({}), _persons(document), document[MARK])
+                opened[document["_id"]] = self._read[document["_id"], document["v"]] = read
         return opened
 
     async def _fetch_persons(self, persons: list[Hashable]) -> KnownByPerson:

@@ -77,4 +77,5 @@ class Contexts:
         document = (await self._resources.many(type, [id], self._gate)).get(id)
         if document is None:
             return Context()
+        self._resources.check(type, [document])
         return Context(tuple(document.get("pr", ())), tuple(document.get("lab", ())), True)

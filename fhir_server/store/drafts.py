@@ -9,6 +9,7 @@ from typing import Any
 from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import count_up_all
+from fhir_server.store.marks import Marks
 from fhir_server.store.mentioned import Mentioned
 from fhir_server.store.received import delivery_of, hold
 from fhir_server.store.resources import Document
@@ -81,26 +82,31 @@ def _as_read(old: Document) -> Document:
     return {"_id": old["_id"], "v": old["v"], "pat": old.get("pat"), "pats": old.get("pats")}
 
 
-def put(unit: Unit, draft: Draft, document: Document) -> None:
+def put(unit: Unit, draft: Draft, document: Document, marks: Marks) -> None:
     """Add to the unit that a draft's document becomes the current one, and the one that it replaces an earlier one."""
     if draft.old is None:
         unit.insert(draft.type, document)
     else:
-        unit.insert(history_of(draft.type), earlier(draft.old))
+        unit.insert(history_of(draft.type), _earlier(marks, draft.type, draft.old))
         unit.replace(draft.type, _as_read(draft.old), document)
 
 
-def remove(unit: Unit, removal: Removal, at: int) -> Document:
+def remove(unit: Unit, removal: Removal, at: int, marks: Marks) -> Document:
     """Add a deletion to the unit; return the tombstone, which is judged as what was deleted."""
     old = removal.old or {}
-    unit.insert(history_of(removal.type), earlier(old))
+    unit.insert(history_of(removal.type), _earlier(marks, removal.type, old))
     kept: Document = {key: old[key] for key in KEPT if key in old}
     tombstone = {**kept, "_id": old["_id"], "v": old["v"] + 1, "at": at, "deleted": True}
-    unit.insert(history_of(removal.type), earlier(tombstone))
+    unit.insert(history_of(removal.type), _earlier(marks, removal.type, tombstone))
     unit.delete(removal.type, _as_read(old))
     hold(unit, [delivery_of(old)])
     count_up_all(unit, removal.type, old)
     return tombstone
+
+
+def _earlier(marks: Marks, type: str, document: Document) -> Document:
+    """Return a current document, whose mark was looked at, as the history keeps it, and marked as such."""
+    return marks.marked(type, earlier(document), id=document["_id"], earlier=True)
 
 
 def earlier(document: Document) -> Document:

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fhir_server.fhir_json import parse
+from fhir_server.store.marks import FIELD
 from fhir_server.store.resources import Resources, Ungated
 
 KNOWN_FACTS = 20_000
+NEVER: tuple[None, bytes] = (None, b"")
 
 
 class Fact(NamedTuple):
@@ -21,12 +23,12 @@ class Fact(NamedTuple):
 
 
 class Facts:
-    """Finds facts; what was opened once is opened anew only when there is another version of it."""
+    """Finds facts; what was opened once is opened anew when there is another version of it, or another mark."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._gate = Ungated("what Consents rest on")
-        self._opened: OrderedDict[tuple[str, int], Fact] = OrderedDict()
+        self._opened: OrderedDict[tuple[str, int], tuple[Fact, bytes]] = OrderedDict()
 
     async def now(self, references: Iterable[str]) -> dict[str, Fact]:
         """Return those of the resources ("Type/id") that there are."""
@@ -45,16 +47,16 @@ class Facts:
         new: list[dict[str, Any]] = []
         for document in documents:
             reference = f"{type}/{document['_id']}"
-            if known := self._opened.get((reference, document["v"])):
+            known, mark = self._opened.get((reference, document["v"]), NEVER)
+            if known and mark == document.get(FIELD):
                 found[reference] = known
             else:
                 new.append(dict(document))
         bodies = await self._resources.opened(type, new) if new else []
         for document, body in zip(new, bodies, strict=True):
             reference = f"{type}/{document['_id']}"
-            found[reference] = self._opened[reference, document["v"]] = Fact(
-                document["v"], document["org"], parse(body)
-            )
+            found[reference] = Fact(document["v"], document["org"], parse(body))
+            self._opened[reference, document["v"]] = found[reference], document[FIELD]
         while len(self._opened) > KNOWN_FACTS:
             self._opened.popitem(last=False)
         return found

@@ -13,12 +13,14 @@ from fhir_server.store.commit import Unit
 from fhir_server.store.consents import count_up_all
 from fhir_server.store.contexts import context_term
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.marks import Earlier
 from fhir_server.store.persons import Persons
 from fhir_server.store.received import delivery_of, hold, owner
 from fhir_server.store.resources import Document, Resources, sealed
 from fhir_server.store.shadow import Membership, Shadows
 
 BINARY = "Binary"
+NOTHING: Mapping[str, Any] = {}
 
 
 class Followed(NamedTuple):
@@ -81,9 +83,9 @@ class Following:
         if list(target.member.persons) == persons and labels == {*before}:
             return
         hold(unit, [delivery_of(document)])
-        moved = await self._of_persons(BINARY, document, target.member.persons)
         filed = {"pr": list(target.member.patients), **({"lab": sorted(labels)} if labels else {})}
-        unit.replace(name, _as_read(document), moved | filed)
+        moved = await self._of_persons(BINARY, document, target.member.persons, filed, earlier=name != BINARY)
+        unit.replace(name, _as_read(document), moved)
 
     async def _move(self, unit: Unit, keys: Mapping[str, int]) -> None:
         """Add to the unit that all records of these Patients, earlier versions too, go over to other person keys."""
@@ -94,32 +96,45 @@ class Following:
             for name in {type, history_of(type)} & names:
                 for document in await self._database[name].find({"pr": {"$in": list(keys)}}).to_list():
                     if name != type or document["_id"] not in busy:
-                        unit.replace(name, _as_read(document), await self._refiled(unit, type, document, keys))
+                        moved = await self._refiled(unit, type, document, keys, earlier=name != type)
+                        unit.replace(name, _as_read(document), moved)
             history = unit.inserts.get(history_of(type), [])
             for place, document in enumerate(history):
                 if keys.keys() & set(document.get("pr", ())):
-                    history[place] = await self._refiled(unit, type, document, keys)
+                    history[place] = await self._refiled(unit, type, document, keys, earlier=True)
 
-    async def _refiled(self, unit: Unit, type: str, document: Document, changed: Mapping[str, int]) -> Document:
+    async def _refiled(
+        self, unit: Unit, type: str, document: Document, changed: Mapping[str, int], *, earlier: bool
+    ) -> Document:
         """Return a stored document filed, and sealed, under the persons that its Patients are now."""
         keys = {**await self._persons.keys(document["pr"]), **changed}
         hold(unit, [delivery_of(document)])
-        moved = await self._of_persons(type, document, tuple(sorted({keys[id] for id in document["pr"]})))
+        persons = tuple(sorted({keys[id] for id in document["pr"]}))
+        moved = await self._of_persons(type, document, persons, earlier=earlier)
         if type == "Consent":
             count_up_all(unit, type, document, moved)
         return moved
 
-    async def _of_persons(self, type: str, document: Document, persons: Sequence[int]) -> Document:
-        """Return a stored document as the record of other persons, sealed for them."""
+    async def _of_persons(
+        self,
+        type: str,
+        document: Document,
+        persons: Sequence[int],
+        filed: Mapping[str, Any] = NOTHING,
+        *,
+        earlier: bool,
+    ) -> Document:
+        """Return a stored document as the record of other persons, sealed for them. filed: other fields that change."""
         rest = {key: value for key, value in document.items() if key not in ("pat", "pats")}
         moved = {**rest, **({"pat": persons[0]} if persons else {}), **({"pats": list(persons)} if persons[1:] else {})}
+        id = str(document.get("id", document["_id"]))
+        self._resources.check(type, [Earlier({**document, "_id": id}) if earlier else document])
         if "body" in document:
-            id = str(document.get("id", document["_id"]))
-            (body,) = await self._resources.opened(type, [{**document, "_id": id}])
+            (body,) = await self._resources.unsealed(type, [{**document, "_id": id}])
             owned = owner(persons[0] if persons else None, document["org"], delivery_of(document))
             made, name = await self._keys.for_writing([owned]), self._keys.name(owned)
             moved |= {"k": name, "body": sealed(made[name], type, id, document["v"], body)}
-        return moved
+        return self._keys.marks.marked(type, {**moved, **filed}, id=id, earlier=earlier)
 
 
 def _as_read(document: Document) -> Document:

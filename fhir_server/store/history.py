@@ -17,6 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from consent_engine.predicate import Attribute, Predicate, weakened
 from fhir_server.store.collections import history_of
 from fhir_server.store.judged import in_short, test_of
+from fhir_server.store.marks import Earlier
 from fhir_server.store.permitted import NO_DOCUMENT, PURGED, Permitted, to_filter
 from fhir_server.store.queries import MOST_MILLISECONDS
 from fhir_server.store.resources import WITHOUT_BODY, Document, Gate, Resources
@@ -118,6 +119,7 @@ class History:
     async def bodies(self, versions: Sequence[Version]) -> list[bytes | None]:
         """Return the JSON of each version's resource; None for a deletion.
 
+        versions: as they were found here, or by `Resources.versions`, which look at their marks.
         Raises Unreadable if its key was destroyed, Unsealable if it was changed in the store.
         """
         by_type: dict[str, list[Document]] = defaultdict(list)
@@ -145,7 +147,8 @@ class History:
         earlier = self._database[history_of(type)].find({"_id": {"$in": names}}, {**shown, "id": 1}) if names else None
         for each in await earlier.to_list() if earlier else ():
             whole[each["id"], each["v"]] = {**each, "_id": each["id"]}
-        bodies = await self._resources.opened(type, list(whole.values()))
+        # Their marks were looked at when they were found; a body opens for no other version.
+        bodies = await self._resources.unsealed(type, list(whole.values()))
         return {(type, *key): body for key, body in zip(whole, bodies, strict=True)}
 
     async def _step(self, views: Mapping[str, _View], window: Window, after: Place | None, size: int) -> list[Version]:
@@ -164,7 +167,7 @@ class History:
             filter = {"$and": [_renamed(part, id) for part in asked if part]}
             cursor = self._database[name].find(filter, WITHOUT_BODY).sort(order).limit(size)
             rows = await cursor.max_time_ms(MOST_MILLISECONDS).to_list()
-            found += [Version(view.type, {**row, "_id": row[id]}) for row in rows]
+            found += [_version(view.type, row, id) for row in rows]
         return found
 
     async def _asked_for(self, views: Mapping[str, _View], window: Window, rows: Sequence[Version]) -> list[Version]:
@@ -189,7 +192,7 @@ class History:
         for name, id in ((view.type, "_id"), (history_of(view.type), "id")):
             asked = {id: {"$in": list(ids)}, "at": {"$lte": until}, PURGED: None}
             for row in await self._database[name].find(asked, WITHOUT_BODY).to_list():
-                version = Version(view.type, {**row, "_id": row[id]})
+                version = _version(view.type, row, id)
                 found[version.place] = version
         admitted = await self._admitted(view, list(found.values()), exact=False)
         lives: dict[str, list[Version]] = defaultdict(list)
@@ -198,21 +201,30 @@ class History:
         return lives
 
     async def _admitted(self, view: _View, rows: Sequence[Version], *, exact: bool = True) -> list[Version]:
-        """Return the rows that the gate admits. exact: they were found by the view's filter."""
+        """Return the rows that the gate admits. exact: they were found by the view's filter. Raises ChangedInStore."""
         if view.exact:
-            return list(rows) if exact else [row for row in rows if view.admits(row.document)]
-        labels = await self._labels(view.type, {row.document["_id"] for row in rows})
-        lived = [Version(row.type, {**row.document, "lab": labels[row.document["_id"]]}) for row in rows]
-        return [row for row in lived if view.admits(row.document)]
+            admitted = list(rows) if exact else [row for row in rows if view.admits(row.document)]
+            self._resources.check(view.type, [row.document for row in admitted])
+            return admitted
+        newest = await self._newest(view.type, {row.document["_id"] for row in rows})
+        admitted, lived = [], []
+        for row in rows:
+            labels = newest[row.document["_id"]].get("lab", [])
+            as_lived = Version(row.type, {**row.document, "lab": labels})
+            if view.admits(as_lived.document):
+                lived.append(as_lived)
+                admitted.append(row)
+        used = {row.document["_id"]: newest[row.document["_id"]] for row in admitted}
+        self._resources.check(view.type, [*used.values(), *(row.document for row in admitted)])
+        return lived
 
-    async def _labels(self, type: str, ids: set[str]) -> dict[str, list[int]]:
-        """Return the labels of the whole life of each resource, which its newest version carries."""
-        shown = {"lab": 1}
-        current = await self._database[type].find({"_id": {"$in": list(ids)}}, shown).to_list()
-        found: dict[str, list[int]] = {each["_id"]: each.get("lab", []) for each in current}
+    async def _newest(self, type: str, ids: set[str]) -> dict[str, Document]:
+        """Return the newest version of each resource, which carries the labels of its whole life, without its body."""
+        current = await self._database[type].find({"_id": {"$in": list(ids)}}, WITHOUT_BODY).to_list()
+        found: dict[str, Document] = {each["_id"]: each for each in current}
         if gone := ids - found.keys():
-            tombstones = await self._resources.tombstones(type, gone)
-            found |= {id: each.get("lab", []) for id, each in tombstones.items()}
+            tombstones = await self._resources.buried(type, gone)
+            found |= {id: Earlier({**each, "_id": id}) for id, each in tombstones.items()}
         return found
 
 
@@ -229,6 +241,11 @@ class _View:
         self.exact = coarse == predicate
         self.filter = to_filter(coarse, type)
         self.admits = test_of(predicate, type)
+
+
+def _version(type: str, row: Document, id: str) -> Version:
+    """Return a row as a version. id: the field of its logical id, which tells the history from what is current."""
+    return Version(type, Earlier({**row, "_id": row["id"]}) if id == "id" else row)
 
 
 def _behind(after: Place | None, type: str) -> Document:

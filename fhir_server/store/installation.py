@@ -11,7 +11,9 @@ from fhir_server.store.commit import DURABLE
 
 NAME = "installation"
 # Counts up when a version of this program files resources under other terms or fields than the one before it.
-LAYOUT = 4
+LAYOUT = 5
+# Since then every document carries a mark (store/marks.py).
+MARKED = 5
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -70,6 +72,13 @@ async def rebuilding(database: Database, filing: int | None = None) -> int | Non
         return filing
     found = await collection.find_one({"_id": NAME}) or {}
     return found.get("rebuilding")
+
+
+async def unmarked(database: Database) -> bool:
+    """Return whether the documents were stored, some of them at least, by a version that did not mark them."""
+    found = await database[NAME].find_one({"_id": NAME}) or {}
+    layout = found.get("layout")
+    return not isinstance(layout, int) or layout < MARKED
 
 
 async def laid_out(database: Database) -> None:

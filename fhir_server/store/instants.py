@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,7 +30,7 @@ def instant(at: int) -> str:
     >>> instant(1002000)
     '1970-01-01T00:00:01.002Z'
     """
-    return moment(at).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return f"{moment(at).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def http_date(at: int) -> str:
@@ -38,4 +39,9 @@ def http_date(at: int) -> str:
     >>> http_date(1002000)
     'Thu, 01 Jan 1970 00:00:01 GMT'
     """
-    return format_datetime(moment(at).replace(microsecond=0), usegmt=True)
+    return _http_date(at // 1_000_000)
+
+
+@lru_cache(10_000)
+def _http_date(seconds: int) -> str:
+    return format_datetime(EPOCH + timedelta(seconds=seconds), usegmt=True)

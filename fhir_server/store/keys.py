@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from fhir_server.crypto.sealing import Bound, Held, Unsealable, WrappedKey, Wrap
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import DUPLICATE_KEY, DURABLE
+from fhir_server.store.marks import PURPOSE, Marks
 
 KEYS = "keys"
 KNOWN_KEYS = 100_000
@@ -65,6 +67,11 @@ class DataKeys:
         self._opened: dict[int, bytes] = {}
         self._found: Coalesced[int, Opened] = Coalesced(self._fetch)
         self._made: Coalesced[Owner, Opened] = Coalesced(self._make)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What marks the documents of what these keys seal."""
+        return Marks(self._wrapping.derive(PURPOSE))
 
     def name(self, owner: Owner) -> int:
         """Return the id of an owner's data key."""

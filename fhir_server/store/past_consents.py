@@ -18,6 +18,7 @@ from fhir_server.fhir_json import parse
 from fhir_server.store.collections import history_of
 from fhir_server.store.consents import ByPerson, Trust
 from fhir_server.store.keys import Unreadable
+from fhir_server.store.marks import Earlier
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import WITHOUT_RANGES, Document, Resources
 
@@ -48,21 +49,29 @@ class Past:
         self._trust = trust
 
     async def current(self, type: str, ids: Iterable[str], at: int) -> dict[str, Document]:
-        """Return, by id, the version of each resource that was current at an instant; not those that were deleted."""
+        """Return, by id, the version of each resource that was current at an instant; not those that were deleted.
+
+        Raises ChangedInStore, as the other ways to find something here do.
+        """
         wanted = list(ids)
         newest = await self._newest(type, {"_id": {"$in": wanted}}, {"id": {"$in": wanted}}, at)
+        self._resources.check(type, newest.values())
         return {id: each for id, each in newest.items() if not each.get("deleted")}
 
     async def version(self, type: str, id: str, version: int) -> Document | None:
         """Return a version of a resource, judged by the labels that the resource had by then."""
         found = await self._database[type].find_one({"_id": id, "v": version}, WITHOUT_RANGES)
         if found is None:
-            found = await self._database[history_of(type)].find_one({"id": id, "v": version})
-        return {**found, "_id": id} if found else None
+            earlier = await self._database[history_of(type)].find_one({"id": id, "v": version})
+            found = Earlier({**earlier, "_id": id}) if earlier else None
+        self._resources.check(type, [found] if found else ())
+        return found
 
     async def newest(self, type: str, id: str, at: int) -> Document | None:
         """Return the last version, or deletion, of a resource that was stored by an instant."""
-        return (await self._newest(type, {"_id": id}, {"id": id}, at)).get(id)
+        found = await self._newest(type, {"_id": id}, {"id": id}, at)
+        self._resources.check(type, found.values())
+        return found.get(id)
 
     async def consents(self, persons: Iterable[Hashable], at: int) -> Found:
         """Return the Consents that these persons had at an instant."""
@@ -119,7 +128,8 @@ class Past:
         """Return, by id, the last of the documents that two filters find, now current and earlier, by an instant."""
         # The current ones first: what becomes an earlier version meanwhile is then found twice, never missed.
         found = await self._database[type].find(now, WITHOUT_RANGES).to_list()
-        found += [{**each, "_id": each["id"]} for each in await self._database[history_of(type)].find(then).to_list()]
+        earlier = await self._database[history_of(type)].find(then).to_list()
+        found += [Earlier({**each, "_id": each["id"]}) for each in earlier]
         newest: dict[str, Document] = {}
         for each in found:
             known = newest.get(each["_id"])

@@ -16,15 +16,21 @@ from fhir_server.crypto.tokens import Tokens
 from fhir_server.resident_id import resident_id
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
+from fhir_server.store.marks import FIELD as MARK
+from fhir_server.store.marks import LOG, ChangedInStore
 
 PERSONS = "persons"
 
 
 class Row(NamedTuple):
-    """What is known of a Patient's records: the person key that they are filed under, and how often any were written."""
+    """What is known of a Patient's records: the person key that they are filed under, and how often any were written.
+
+    genuine: the server said so, and nobody else.
+    """
 
     key: int
     written: int
+    genuine: bool
 
 
 def person_term(key: int) -> str:
@@ -44,6 +50,7 @@ class Persons:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], tokens: Tokens) -> None:
         self._collection = database[PERSONS]
         self._tokens = tokens
+        self._marks = tokens.of("person row")
         self._rows: Coalesced[str, Row] = Coalesced(self._fetch)
 
     def key(self, patient: Mapping[str, Any]) -> int:
@@ -56,14 +63,15 @@ class Persons:
         return self._tokens(f"patient|{id}")
 
     async def keys(self, ids: Iterable[str]) -> dict[str, int]:
-        """Return the person key of each Patient id, as stored now."""
+        """Return the person key of each Patient id, as stored now. Raises ChangedInStore."""
         wanted = list(ids)
         rows = await self._rows.get_many(wanted)
+        _check(rows.values())
         return {id: rows[id].key if id in rows else self.own_key(id) for id in wanted}
 
     def count(self, id: str, key: int, unit: Unit) -> None:
         """Add to a unit that a record of this Patient is filed under this key: it fails if the key is another by then."""
-        unit.touch(PERSONS, {"_id": id, "key": key}, {"$inc": {"n": 1}})
+        unit.touch(PERSONS, {"_id": id, "key": key}, {"$inc": {"n": 1}, "$set": {MARK: self._mark(id, key)}})
 
     async def link(self, id: str, key: int, unit: Unit, *, again: bool) -> bool:
         """Add to a unit that a Patient has this person key from now on.
@@ -72,14 +80,33 @@ class Persons:
         follow.
         """
         row = (await self._rows.get_many([id])).get(id)
+        _check([row] if row else [])
         if (row.key if row else self.own_key(id)) == key:
             return False
         if row is None:
-            unit.insert(PERSONS, {"_id": id, "key": key, "n": 0})
+            unit.insert(PERSONS, {**self.row(id, key), "n": 0})
             return again
-        unit.replace(PERSONS, {"_id": id, "n": row.written}, {"_id": id, "key": key, "n": row.written + 1})
+        unit.replace(PERSONS, {"_id": id, "n": row.written}, {**self.row(id, key), "n": row.written + 1})
         return True
+
+    def row(self, id: str, key: int) -> dict[str, Any]:
+        """Return what a row says, with its mark."""
+        return {"_id": id, "key": key, MARK: self._mark(id, key)}
+
+    def genuine(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the server stored what a row says."""
+        return bool(row.get(MARK) == self._mark(row["_id"], row["key"]))
+
+    def _mark(self, id: str, key: int) -> int:
+        """Return what a row is known by to be the server's: HMAC-SM3 over what it says, cut to 64 bits."""
+        return self._marks(f"{key}|{id}")
 
     async def _fetch(self, ids: list[str]) -> dict[str, Row]:
         documents = await self._collection.find({"_id": {"$in": ids}}).to_list()
-        return {each["_id"]: Row(each["key"], each.get("n", 0)) for each in documents}
+        return {each["_id"]: Row(each["key"], each.get("n", 0), self.genuine(each)) for each in documents}
+
+
+def _check(rows: Iterable[Row]) -> None:
+    if not all(each.genuine for each in rows):
+        LOG.error("whose records a Patient's are was changed behind the server's back. See: fhir-facade check")
+        raise ChangedInStore("Whose record this is was changed in the store.")

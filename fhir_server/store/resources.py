@@ -21,13 +21,14 @@ from fhir_server.store import queries
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.keys import DataKeys, Unreadable
+from fhir_server.store.marks import Earlier, Marks
 from fhir_server.store.permitted import Permitted, persons_of
 
 Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 # What a read does not need.
-WITHOUT_RANGES = {"r": 0, "s": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+WITHOUT_RANGES = {"r": 0, "s": 0, "e": 0, "ix": 0, "cx": 0, "has": 0, "to": 0, "g": 0}
 WITHOUT_BODY = {**WITHOUT_RANGES, "body": 0, "h": 0}
 SIZE_STANDS_SECONDS = 5.0
 
@@ -69,6 +70,11 @@ class Resources:
         self._current: dict[str, Coalesced[str, Document]] = {}
         self._sizes: dict[str, tuple[int, float]] = {}
 
+    @property
+    def marks(self) -> Marks:
+        """What marks the documents."""
+        return self._keys.marks
+
     async def read(self, type: str, id: str, gate: Gate) -> Document | None:
         """Return the current version, or None if there is none that the gate admits."""
         return (await self.many(type, [id], gate)).get(id)
@@ -86,17 +92,29 @@ class Resources:
         current = await self._source(type).get_many([id])
         # In this order: what becomes an earlier version meanwhile is then found twice, never missed.
         earlier = await self._database[history_of(type)].find({"id": id}, WITHOUT_BODY).to_list()
-        by_version = {each["v"]: {**each, "_id": id} for each in (*earlier, *current.values())}
+        by_version: dict[int, Document] = {each["v"]: Earlier({**each, "_id": id}) for each in earlier}
+        by_version |= {each["v"]: each for each in current.values()}
         if not by_version:
             return []
         newest = by_version[max(by_version)]
         lived = {"lab": newest.get("lab", [])} if self.strictest_label else {}
         judged = {str(v): {**each, **lived} for v, each in by_version.items()}
         admitted = await self._admitted(type, judged, gate)
+        if admitted:
+            self.check(type, [newest, *(by_version[each["v"]] for each in admitted.values())])
         return sorted(admitted.values(), key=lambda each: -each["v"])
 
     async def tombstones(self, type: str, ids: Iterable[str]) -> dict[str, Document]:
-        """Return, by id, the last tombstone of each resource that was ever deleted. For writing alone: nobody is shown it."""
+        """Return, by id, the last tombstone of each resource that was ever deleted. For writing alone: nobody is shown it.
+
+        Raises ChangedInStore.
+        """
+        last = await self.buried(type, ids)
+        self.check(type, [Earlier({**each, "_id": id}) for id, each in last.items()])
+        return last
+
+    async def buried(self, type: str, ids: Iterable[str]) -> dict[str, Document]:
+        """Return the same; their marks are the caller's to look at."""
         filter = {"id": {"$in": list(ids)}, "deleted": True}
         found = await self._database[history_of(type)].find(filter).sort("v", 1).to_list()
         return {each["id"]: each for each in found}
@@ -202,12 +220,24 @@ class Resources:
             return await queries.count_by_custodian(self._collection(type), filter, permitted, limit=limit, few=few)
 
     async def opened(self, type: str, documents: Sequence[Document]) -> list[bytes]:
-        """Return the JSON of each document's resource.
+        """Return the JSON of each document's resource; of the history they are `Earlier`.
 
-        Raises Unreadable if its key was destroyed, Unsealable if it was changed in the store.
+        Raises Unreadable if its key was destroyed, Unsealable if it, or what decides who sees it, was changed in the store.
+        """
+        self.check(type, documents)
+        return await self.unsealed(type, documents)
+
+    async def unsealed(self, type: str, documents: Sequence[Document]) -> list[bytes]:
+        """Return the JSON of each document's resource, of which no more is needed than _id, v, k and body.
+
+        For documents whose marks were looked at before. Raises as `opened` does.
         """
         keys = await self._keys.for_reading({each["k"] for each in documents})
         return [self._open(type, each, keys) for each in documents]
+
+    def check(self, type: str, documents: Iterable[Document]) -> None:
+        """Raise ChangedInStore if what decides who sees one of these documents was changed in the store."""
+        self._keys.marks.check(type, documents)
 
     def _open(self, type: str, document: Document, keys: Mapping[int, bytes]) -> bytes:
         if (key := keys.get(document["k"])) is None:

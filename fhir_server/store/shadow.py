@@ -21,6 +21,7 @@ Everything that a query or the access predicate looks at is here in keyed form; 
     k, h         data key id, keyed digest of the content
     chain        of an AuditEvent, what binds it to the one before it (audit/links.py)
     dl           id of the delivery that it came with, if it was received from elsewhere (store/received.py)
+    m            mark: keyed code over type, id, version and all of these that decide who sees the record (store/marks.py)
     body         SM4-GCM sealed JSON
 """
 

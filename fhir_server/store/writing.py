@@ -19,9 +19,10 @@ from fhir_server.store.drafts import Draft, Removal, Written, put, remove
 from fhir_server.store.following import Followed, Following
 from fhir_server.store.ids import is_new
 from fhir_server.store.keys import DataKeys, Owner
+from fhir_server.store.marks import COVERED, FIELD
 from fhir_server.store.mentioned import mentioned
 from fhir_server.store.persons import Persons, person_term
-from fhir_server.store.received import hold, owner
+from fhir_server.store.received import delivery_of, hold, owner
 from fhir_server.store.resources import Document, Resources, sealed
 from fhir_server.store.shadow import Membership, Shadows, stamped
 from fhir_server.store.terms import born_term
@@ -97,8 +98,13 @@ class Writer:
         """Return the unit that stores drafts and deletions as of the instant `at`, the versions, and the tombstones.
 
         at: microseconds since 1970 UTC. To commit the unit fails with Conflict if a resource, or the person of one of
-        its Patients, has changed since it was read; made anew it may succeed.
+        its Patients, has changed since it was read; made anew it may succeed. Raises ChangedInStore: what is carried over
+        from the version before must be as it was stored.
         """
+        for draft in drafts:
+            self._resources.check(draft.type, [draft.old] if draft.old else ())
+        for removal in removals:
+            self._resources.check(removal.type, [removal.old] if removal.old else ())
         drafts = [self.labelled(each) for each in drafts]
         await self._collections.ensure(*sorted({*(each.type for each in drafts), *(each.type for each in removals)}))
         resources = [stamped(each.resource, id=each.id, version=each.version, at=at) for each in drafts]
@@ -116,13 +122,15 @@ class Writer:
                 "h": self.digest(draft.resource),
                 "body": sealed(keys[name], draft.type, draft.id, draft.version, body),
             }
-            put(unit, draft, document)
+            put(unit, draft, document, self._keys.marks)
             self._tell(unit, draft, resource, document)
             unit.filed_under = self._registry.filing
             written.append(Written(draft.type, draft.id, draft.version, at, body, document))
         hold(unit, (each.delivery for each in drafts))
-        tombstones = [remove(unit, each, at) for each in removals if each.old is not None]
+        tombstones = [remove(unit, each, at, self._keys.marks) for each in removals if each.old is not None]
         _label_by(contexts, written)
+        for stored in written:  # the documents themselves, which the unit has already
+            stored.document[FIELD] = self._keys.marks.of(stored.type, stored.id, stored.document)
         await self._following.patients([each for each in resources if each["resourceType"] == "Patient"], unit)
         await self._following.contexts(unit, _followed(written, members))
         for id, key in _filed(resources, members):
@@ -163,14 +171,41 @@ class Writer:
         return {**shadow, "by": draft.by} if draft.by else shadow
 
     def refiled(self, type: str, document: Document, resource: dict[str, Any]) -> Document:
-        """Return a current document filed anew: the same version of the same resource, sealed as it is."""
+        """Return a current document filed anew: the same version of the same resource, sealed as it is, and marked."""
         labels, persons = document.get("lab", ()), document.get("pats", [document.get("pat")])
         draft = Draft(
             resource, document["_id"], document["org"], document["v"], None, document.get("by"), tuple(labels)
         )
         member = Membership(tuple(document.get("pr", ())), tuple(each for each in persons if each is not None))
         kept: Document = {key: document[key] for key in ("k", "h", "body", "dl") if key in document}
-        return {**self._shadow(draft, resource, member, document["at"]), **kept}
+        return self._keys.marks.marked(type, {**self._shadow(draft, resource, member, document["at"]), **kept})
+
+    def person_row(self, id: str, patient: Mapping[str, Any] | None) -> Document:
+        """Return the row, marked, of a Patient under whose person records are filed. patient: None if it is not known."""
+        return self._persons.row(id, self._persons.key(patient) if patient else self._persons.own_key(id))
+
+    async def adopted(self, type: str, document: Document, resource: dict[str, Any], *, id: str) -> Document | None:
+        """Return a document that an earlier version stored without a mark, with all that decides by its body, and marked.
+
+        None if it is not as it was stored: its key is another than that of whom the body, and of who keeps it. by, which
+        says that a patient wrote a Consent, is believed. id: the logical one. Raises ChangedInStore.
+        """
+        (member,) = await self.memberships([resource])
+        draft = Draft(
+            resource,
+            id,
+            document["org"],
+            document["v"],
+            by=document.get("by"),
+            labels=tuple(document.get("lab", ())),
+            came_with=delivery_of(document),
+        )
+        if self._keys.name(_owner(member, draft)) != document["k"]:
+            return None
+        shadow = self._shadow(draft, resource, member, document["at"])
+        rest = {name: value for name, value in document.items() if name not in COVERED}
+        said = {name: shadow[name] for name in COVERED if name in shadow}
+        return self._keys.marks.marked(type, {**rest, **said}, id=id, earlier="id" in document)
 
 
 def _filed(resources: Sequence[Mapping[str, Any]], members: Sequence[Membership]) -> list[tuple[str, int]]:

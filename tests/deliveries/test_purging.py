@@ -66,7 +66,7 @@ def test_of_a_record_nothing_is_left_but_whose_it_was(world: World) -> None:
     database = world.database
     assert database["Observation"].find_one({"_id": id}) is None
     (left,) = database["Observation_history"].find({"id": id})
-    assert left.keys() == {"_id", "id", "v", "at", "org", "pat", "pr", "w", "deleted", PURGED}
+    assert left.keys() == {"_id", "id", "v", "at", "org", "pat", "pr", "w", "deleted", "m", PURGED}
     assert left["w"]["lo"] == left["at"]
     for name in ("keys", "received"):
         assert database[name].count_documents({"delivery": {"$exists": True}, "_id": place}) == 0
@@ -213,7 +213,8 @@ def test_the_log_says_which_delivery_and_how_many_and_nothing_of_what_they_said(
         assert event["action"] == "D"
         assert "Observation 1" in event["outcomeDesc"]
         assert SAID not in json.dumps(event, ensure_ascii=False)
-    assert world.events("receive")
+    (came,) = [each for each in world.events("disclose") if told["stored"][0] in json.dumps(each)]
+    assert came["type"]["code"] == "110107"
 
 
 def test_one_process_purges_at_a_time(world: World) -> None:

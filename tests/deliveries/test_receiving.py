@@ -55,12 +55,22 @@ def test_it_is_sealed_under_keys_of_its_own(world: World) -> None:
     assert len(set(used)) == 2
 
 
-def test_both_institutions_auditors_are_told(world: World) -> None:
+def naming(events: list[Json], place: str) -> list[Json]:
+    named = [(each, entity["what"]["reference"]) for each in events for entity in each["entity"] if "what" in entity]
+    return [each for each, reference in named if reference.startswith(place)]
+
+
+def test_both_institutions_auditors_are_told_of_the_transfer(world: World) -> None:
     (place,) = world.receive()["stored"]
     for organization in ("org1", "org2"):
-        named = [entity["what"]["reference"] for each in world.events("receive", organization) for entity in each["entity"]
-                 if "what" in entity]  # fmt: skip
-        assert any(each.startswith(place) for each in named)
+        (event,) = naming(world.events("disclose", organization), place)
+        assert (event["type"]["code"], event["action"]) == ("110107", "C")  # IHE BALP, Privacy Disclosure: import
+        assert "partner Organization/org2" in event["outcomeDesc"]
+    before = len(world.events("disclose"))
+    assert world.receive()["stored"] == [place]
+    told = world.events("disclose")
+    assert len(told) == before + 1
+    assert any("sent again" in each["outcomeDesc"] for each in naming(told, f"Encounter/{world.visit}"))
 
 
 def changed(bundle: Json, **more: Any) -> Json:

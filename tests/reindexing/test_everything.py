@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from fhir_server.app import Parts, assemble, keyring_of
 from fhir_server.reindexing.everything import reindex
 from fhir_server.settings import Settings
 from fhir_server.store.installation import LAYOUT, WrongInstallation
+from tests.commands.console import run
 from tests.live import live
 
 RECORDS = 150
@@ -58,19 +56,10 @@ def test_an_older_layout_is_refused_until_everything_is_filed_anew(
         server.put(*RESOURCES)
     before = as_by_an_older_version(mongo_uri, database_name)
     said = {"DATA": tmp_path, "MONGODB_URI": mongo_uri, "DATABASE": database_name, "ZONE": "UTC"}
-    environment = {**os.environ, **{f"FHIR_{name}": str(value) for name, value in said.items()}}
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "fhir_server", *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-
-    refused = run("serve")
-    assert refused.returncode == 2
-    assert "fhir-facade reindex" in refused.stderr
-    done = run("reindex")
-    assert done.returncode == 0, done.stderr
+    environment = {f"FHIR_{name}": str(value) for name, value in said.items()}
+    assert "fhir-facade reindex" in run(environment, "serve", status=2).stderr
     # Each write has its AuditEvent.
-    assert done.stdout == f"{2 * len(RESOURCES)} records indexed\n"
+    assert run(environment, "reindex").stdout == f"{2 * len(RESOURCES)} records indexed\n"
     with MongoClient[dict[str, Any]](mongo_uri) as mongo:
         for type, documents in before.items():
             found = list(mongo[database_name][type].find().sort("_id", 1))

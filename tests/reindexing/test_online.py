@@ -29,6 +29,7 @@ from fhir_server.settings import Settings
 from fhir_server.store.drafts import Draft
 from fhir_server.store.ids import new_id
 from fhir_server.store.numbers import EPOCHS, NUMBERS, Outdated
+from tests.killed import end_transactions, named
 from tests.live import Live, free_port, live
 from tests.reindexing.test_search_parameters import OPERATOR, built, parameter, patient
 
@@ -101,7 +102,7 @@ def process(folder: Path, uri: str, database: str) -> Iterator[tuple[subprocess.
     port = free_port()
     said = {
         "DATA": folder,
-        "MONGODB_URI": uri,
+        "MONGODB_URI": named(uri, database),
         "DATABASE": database,
         "ZONE": "UTC",
         "PORT": port,
@@ -141,6 +142,7 @@ def test_a_build_that_was_killed_goes_on_where_it_stopped(mongo_uri: str, databa
             until(lambda: (database["reindexing"].find_one() or {}).get("seen", 0) >= 200)
             victim.send_signal(signal.SIGKILL)
             victim.wait(10)
+            end_transactions(mongo, database_name)
         job = database["reindexing"].find_one() or {}
         assert 200 <= job["seen"] < 2_000
         assert database["Patient"].count_documents({"d": job["filing"]}) < 2_000

@@ -18,6 +18,7 @@ from authlib.oauth2.rfc6749.util import extract_basic_authorization  # type: ign
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.auth.nobodys import nobodys
 from fhir_server.auth.server.assertions import Assertions, Unacceptable
 from fhir_server.auth.server.clients import Client, Kind
 from fhir_server.auth.server.form import Form
@@ -34,7 +35,7 @@ LONGEST_PAUSE = 4.0  # seconds
 
 HASHER = PasswordHasher()
 # Stands for the secret of a client that is not there: the answer takes as long.
-NOBODYS = HASHER.hash("nobody")
+NOBODYS = nobodys(HASHER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
 from fhir_server.settings import Settings
 from fhir_server.store.commit import Committer, Unit
+from fhir_server.store.marks import PURPOSE as MARKS
+from fhir_server.store.marks import Marks
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -52,6 +54,7 @@ class Authority:
     revocations: Revocations
     recorder: Recorder
     committer: Committer
+    marks: Marks
     now: Callable[[], float]
 
     @property
@@ -114,8 +117,9 @@ def opened(
     lives = Lives(
         settings.access_token_seconds, settings.offline_access_days * 86_400, settings.online_access_hours * 3_600
     )
-    register = Register(database, keyring.signer(PURPOSE), Refusing(audit, at))
-    clients, grants = Clients(register, vault), Grants(database, vault)
+    refusing = Refusing(audit, at)
+    register = Register(database, keyring.signer(PURPOSE), refusing)
+    clients, grants = Clients(register, vault), Grants(database, vault, refusing)
     keys, recorder = SigningKeys(database, Wrapping(keyring)), Recorder(audit, at)
     audiences = frozenset({f"{origin}/auth/token"})
     assertions = Assertions(clients, ClientKeys(), database, vault, audiences=audiences, now=now)
@@ -136,6 +140,7 @@ def opened(
         revocations=Revocations(database),
         recorder=recorder,
         committer=committer,
+        marks=Marks(keyring.derive(MARKS)),
         now=now,
     )
 

@@ -17,7 +17,7 @@ from fhir_server.auth.accounts import showing
 from fhir_server.auth.accounts.account import REASONED
 from fhir_server.auth.accounts.browser import cookie_of, error, form_of, new_cookie, source_of, with_cookie
 from fhir_server.auth.accounts.codes import new_secret
-from fhir_server.auth.accounts.flows import Flow
+from fhir_server.auth.accounts.flows import NEXT, Flow
 from fhir_server.auth.accounts.reception import Errors, Reception, Visit
 from fhir_server.auth.accounts.sessions import form_fits
 from fhir_server.auth.accounts.steps import NO_ENCOUNTER, UNASKED, Step
@@ -49,8 +49,10 @@ class Authorize:
         return await self._begin(request, cookie, pairs)
 
     async def home(self, request: Request) -> Response:
-        """GET [origin]/auth/sign-in: sign in without an app."""
-        return await self._begin(request, cookie_of(request, self._desk.origin) or new_cookie(), ())
+        """GET [origin]/auth/sign-in: sign in without an app; next: for which pages (flows.NEXT)."""
+        wanted = request.query_params.get("next")
+        cookie = cookie_of(request, self._desk.origin) or new_cookie()
+        return await self._begin(request, cookie, (), wanted if wanted in NEXT else None)
 
     async def post(self, request: Request) -> Response:
         """Take a form of one of the pages, or an app's request that comes as a form."""
@@ -65,11 +67,13 @@ class Authorize:
             return await self._go_on(request, cookie, flow, form_error=True)
         return await self._go_on(request, cookie, flow, form=form)
 
-    async def _begin(self, request: Request, cookie: str, pairs: Sequence[tuple[str, str]]) -> Response:
+    async def _begin(
+        self, request: Request, cookie: str, pairs: Sequence[tuple[str, str]], next: str | None = None
+    ) -> Response:
         asked, answer = await self._asked(request, pairs)
         if answer is not None:
             return answer
-        flow = self._desk.flows.begin(cookie, tuple(pairs), _lang(request))
+        flow = self._desk.flows.begin(cookie, tuple(pairs), _lang(request), next)
         signed = await self._desk.signing_in.signed(cookie)
         return await self._advanced(Taken(Visit(cookie, flow, asked, signed, source_of(request))))
 
@@ -126,6 +130,8 @@ class Authorize:
         desk = self._desk
         if step is Step.ENROL and visit.flow.secret is None:
             return await visit.kept(desk, secret=new_secret())
+        if step is Step.HOME and (place := NEXT.get(visit.flow.next or "")):
+            return self._answer(visit, _to(place))
         if step is Step.PURPOSE and visit.signed:
             purposes = visit.signed.account.purposes
             alone = len(purposes) == 1 and not REASONED.intersection(purposes)

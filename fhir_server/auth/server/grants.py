@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,13 +17,18 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from fhir_server.auth.server.vault import CODES, GRANTS, Vault
+from fhir_server.auth.server.vault import CODES, GRANTS, MARK, Vault
+from fhir_server.auth.signed.refusing import Refused, logged
+from fhir_server.auth.signed.rows import Fault
 from fhir_server.crypto.sealing import Unsealable
 from fhir_server.store.commit import Unit
 
 CODE_SECONDS = 60
 # A used code is remembered this long, so that a second use of it is seen while tokens of the first live.
 CODE_KEPT = 2 * 3_600
+# Of so many grants a process remembers the last turn that it has seen; of one that was revoked, this.
+MOST_SEEN = 20_000
+ENDED = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +86,40 @@ class Code:
 class Grants:
     """The stored grants and codes. What writes adds to a unit, which the caller commits with its AuditEvent."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], vault: Vault) -> None:
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], vault: Vault, refused: Refused = logged) -> None:
+        """refused: is told of each row that is not as the server stored it."""
         self._grants = database[GRANTS]
         self._codes = database[CODES]
         self._vault = vault
+        self._refused = refused
+        self._seen: OrderedDict[str, int] = OrderedDict()
 
     async def grant(self, id: str) -> Grant | None:
-        """Return a grant, revoked or not; None if there is none any more."""
+        """Return a grant, revoked or not; None if there is none any more, or it is not as the server stored it."""
         row = await self._grants.find_one({"_id": id})
         if row is None or "body" not in row:
+            return None
+        if fault := self._fault(row):
+            await self._refused(GRANTS, id, fault)
             return None
         body = self._vault.opened(f"{GRANTS}/{id}", row["body"])
         granted = Granted(**body["granted"])
         return Grant(id, body["client"], granted, body["until"], row["turn"], row.get("revoked", False))
+
+    def _fault(self, row: Mapping[str, Any]) -> Fault | None:
+        """Return what is wrong with the row of a grant.
+
+        A revoked one needs no mark. An earlier one that was put back is known where a later one was seen.
+        """
+        revoked = row.get("revoked", False)
+        if revoked is not True and not self._vault.fits(row.get(MARK), *_marked(row)):
+            return Fault.CHANGED
+        turn, last = ENDED if revoked else row["turn"], self._seen.get(row["_id"], 0)
+        self._seen[row["_id"]] = max(turn, last)
+        self._seen.move_to_end(row["_id"])
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+        return Fault.OLD if turn < last else None
 
     def add(self, grant: Grant, unit: Unit) -> None:
         """Add a new grant to a unit."""
@@ -109,6 +136,9 @@ class Grants:
         name = self._vault.name("code", text)
         row = await self._codes.find_one({"_id": name})
         if row is None:
+            return None
+        if not self._vault.fits(row.get(MARK), CODES, name, row["used"]):
+            await self._refused(CODES, name, Fault.CHANGED)
             return None
         return Code(name, used=row["used"], **self._vault.opened(f"{CODES}/{name}", row["body"]))
 
@@ -163,7 +193,7 @@ class Grants:
         }
         if granted.session and "offline_access" not in grant.scopes:
             row["session"] = self._vault.name("session", granted.session)
-        return row
+        return {**row, MARK: self._vault.mark(*_marked(row))}
 
     def _code_row(self, code: Code) -> dict[str, Any]:
         said = {
@@ -180,4 +210,10 @@ class Grants:
             "used": code.used,
             "until": until,
             "body": self._vault.sealed(f"{CODES}/{code.name}", said),
+            MARK: self._vault.mark(CODES, code.name, code.used),
         }
+
+
+def _marked(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what the mark of a grant's row is made of: all by which it is found, and what is not in its sealed body."""
+    return GRANTS, *(row.get(name) for name in ("_id", "client", "account", "session", "turn", "revoked"))

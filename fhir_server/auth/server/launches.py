@@ -22,6 +22,7 @@ from fhir_server.store.commit import DURABLE
 
 LAUNCHES = "auth_launches"
 LASTING = timedelta(minutes=5)
+ENDS = "ends"  # seconds since 1970, in the sealed body
 USERS = frozenset().union(*(USER_TYPES[role] for role in Role if role is not Role.SYSTEM))
 FHIR_CONTEXT = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 MOST_CONTEXTS = 20
@@ -128,14 +129,17 @@ class Launches:
         """Keep a context; return the opaque id under which it is found once."""
         token = new_token()
         id = digest(token)
-        body = self._vault.sealed(f"{LAUNCHES}/{id}", asdict(launch))
-        await self._rows.insert_one({"_id": id, "body": body, "until": self._clock() + LASTING})
+        until = self._clock() + LASTING
+        body = self._vault.sealed(f"{LAUNCHES}/{id}", {**asdict(launch), ENDS: until.timestamp()})
+        await self._rows.insert_one({"_id": id, "body": body, "until": until})
         return token
 
     async def take(self, token: str) -> Launch | None:
         """Return a context and forget it, None if there is none, or it is too old."""
         row = await self._rows.find_one_and_delete({"_id": digest(token)})
-        if row is None or row["until"] <= self._clock():
+        if row is None:
             return None
         said = self._vault.opened(f"{LAUNCHES}/{row['_id']}", row["body"])
+        if said.pop(ENDS, 0) <= self._clock().timestamp():  # as it is sealed: the row's own is for MongoDB alone
+            return None
         return Launch(**{**said, "fhir_context": tuple(said["fhir_context"])})

@@ -8,14 +8,14 @@ Source: RFC 7009; consent.md, D14.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.auth.requester import Requester
-from fhir_server.auth.server.vault import GRANTS, REVOKED
+from fhir_server.auth.server.vault import GRANTS, MARK, REVOKED
 from fhir_server.errors import Unauthenticated
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.commit import Unit
@@ -26,13 +26,15 @@ from fhir_server.store.numbers import EPOCHS, REVOCATIONS
 KEPT = timedelta(hours=1, minutes=5)
 # A revoked grant is remembered longer, so that a refresh token that comes back is known to be revoked.
 GRANT_KEPT = timedelta(days=90)
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def revoke_grants(ids: Iterable[str], unit: Unit) -> None:
     """Add to a unit that these grants end, and with them every token that stands on them."""
     now, found = datetime.now(UTC), list(ids)
     for id in found:
-        ended = {"$set": {"revoked": True}, "$setOnInsert": {"until": now + GRANT_KEPT}}
+        # Without its mark the row does not count as live any more, whatever is written into it.
+        ended = {"$set": {"revoked": True}, "$unset": {MARK: ""}, "$setOnInsert": {"until": now + GRANT_KEPT}}
         unit.touch(GRANTS, {"_id": id}, ended)
     _revoke([f"grant:{id}" for id in found], now, unit)
 
@@ -76,6 +78,8 @@ class Revocations:
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
         self._rows = database[REVOKED]
         self._read: tuple[int, frozenset[str]] = (-1, frozenset())
+        # What was read of it before, until when: a row that somebody removes is no less revoked to this process.
+        self._known: dict[str, datetime] = {}
         self._fetched: Coalesced[str, frozenset[str]] = Coalesced(self._fetch)
 
     async def check(self, requester: Requester, epochs: Epochs) -> None:
@@ -91,8 +95,15 @@ class Revocations:
     async def revoked(self, *, grant: str | None, jti: str, key: str | None = None) -> bool:
         """Return whether a token is revoked by now, read afresh."""
         names = _names(grant=grant, jti=jti, key=key)
-        return await self._rows.find_one({"_id": {"$in": list(names)}}) is not None
+        rows = await self._rows.find({"_id": {"$in": list(names)}}, {"until": 1}).to_list()
+        return not names.isdisjoint(self._remembered(rows))
 
     async def _fetch(self, _: list[str]) -> dict[str, frozenset[str]]:
-        rows = await self._rows.find({}, {"_id": 1}).to_list()
-        return {"all": frozenset(row["_id"] for row in rows)}
+        return {"all": self._remembered(await self._rows.find({}, {"until": 1}).to_list())}
+
+    def _remembered(self, rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+        """Return the names of all that is revoked by what was read now or before. A row without an end stays for ever."""
+        now = datetime.now(UTC)
+        self._known = {name: until for name, until in self._known.items() if until > now}
+        self._known |= {row["_id"]: max(row.get("until", FOR_EVER), now + KEPT) for row in rows}
+        return frozenset(self._known)

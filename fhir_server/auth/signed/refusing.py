@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from fhir_server.audit.event import Happening, Outcome
 from fhir_server.audit.log import AuditLog
-from fhir_server.auth.signed.rows import Fault, named
+from fhir_server.auth.signed.rows import TABLES, Fault, named
 
 LOG = logging.getLogger(__name__)
 OWN_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -23,7 +23,7 @@ HAPPENED = "access-data"
 async def logged(table: str, id: str, fault: Fault) -> None:
     """Say on the log that a row does not verify. An id that the server never gave may be anything: it is not repeated."""
     name = named(table, id) if OWN_ID.fullmatch(id) else f"{table}/(an id that is not the server's)"
-    LOG.error("%s %s. See: fhir-facade keys check-access", name, fault)
+    LOG.error("%s %s.%s", name, fault, " See: fhir-facade keys check-access" if table in TABLES else "")
 
 
 class Refusing:

@@ -96,11 +96,11 @@ async def _check_own(use: Authority, claims: dict[str, Any]) -> None:
     if role is not None and not is_reference(role, frozenset({"PractitionerRole"})):
         raise invalid_grant("practitionerRole has to be a reference to a PractitionerRole.")
     for name in ("fhirUser", "practitionerRole"):
-        if claims[name] is not None and not await stored_by(use.database, claims[name], organization):
+        if claims[name] is not None and not await stored_by(use.database, use.marks, claims[name], organization):
             raise invalid_grant(f"{name} has to be a resource that the client's own Organization has stored here.")
     if department is None:
         return
-    if ID.fullmatch(department) is None or not await is_department(use.database, department, organization):
+    if ID.fullmatch(department) is None or not await is_department(use.database, use.marks, department, organization):
         raise invalid_grant("department has to be a department that the client's own Organization has stored here.")
 
 
