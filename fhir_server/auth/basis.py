@@ -15,6 +15,8 @@ from fhir_server.store.persons import Persons
 
 # Whether a stated reason counts (still) for the persons in context: the requester with it, or without.
 Reasons = Callable[[Requester, Iterable[Hashable], datetime], Awaitable[Requester]]
+# The person keys of those for whom somebody speaks at an instant, such as a guardian (consenting/speaking.py).
+Spoken = Callable[[Requester, datetime], Awaitable[frozenset[Hashable]]]
 Revoked = Callable[[Requester, Epochs], Awaitable[None]]  # raises Unauthenticated
 
 
@@ -28,11 +30,14 @@ class Sources:
     revoked: Revoked
     clock: Callable[[], datetime]
     reasons: Reasons
+    spoken: Spoken
     definitions: int = 0
 
 
 class RequestBasis:
     """The epochs, the person keys of the Patients whom the token names, and to whom the requester belongs.
+
+    spoken: person keys of those for whom the requester speaks.
 
     requester: who asks; once the epochs are read, with a reason to break the glass only if it counts.
     """
@@ -42,6 +47,7 @@ class RequestBasis:
         self._asking = self.requester = requester
         self.now = sources.clock()
         self.own: frozenset[Hashable] = frozenset()
+        self.spoken: frozenset[Hashable] = frozenset()
         self.context: frozenset[Hashable] = frozenset()
         self.memberships: frozenset[str] = frozenset()
         self._begun: asyncio.Future[Epochs | None] | None = None
@@ -79,6 +85,7 @@ class RequestBasis:
                 raise Outdated
             await self._sources.revoked(self.requester, read)
             self.memberships = await self._sources.memberships.of(self.requester, read.memberships, self.now)
+            self.spoken = await self._sources.spoken(self.requester, self.now)
             if self._asking.reason and self.context:
                 self.requester = await self._sources.reasons(self._asking, self.context, self.now)
             self._epochs = read

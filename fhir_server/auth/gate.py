@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from consent_engine.decision import Decision, Effect, joint
@@ -104,7 +104,7 @@ class RequestGate:
     @property
     def lapsed(self) -> frozenset[tuple[str, str]]:
         """The Consents (id, version) that were met whose giver may no longer speak for the patient."""
-        return frozenset().union(*(each.lapsed for each in self._heard))
+        return frozenset().union(*(each.lapsed for each in self._heard)) if self._heard else frozenset()
 
     @property
     def reports(self) -> bool:
@@ -177,14 +177,14 @@ class RequestGate:
         """Whether the requester breaks the glass for the patient in context."""
         return bool(self._basis.context) and self._emergency
 
-    @cached_property
+    @property
     def _emergency(self) -> bool:
         return self._keeper.policy.gated and breaks_glass(self._basis.requester)
 
     @property
     def beyond_own(self) -> bool:
         """Whether records of other institutions than the requester's may have been admitted."""
-        return bool(self._basis.own or self._heard) or self.breaks_glass
+        return bool(self._basis.own or self._basis.spoken or self._heard) or self.breaks_glass
 
     def broke_glass(self, type: str, document: Mapping[str, Any], decision: Decision | None) -> bool:
         """Return whether a document that this gate admitted was opened by breaking the glass and by nothing else."""
@@ -203,7 +203,7 @@ class RequestGate:
         return next((each.digests[person] for each in self._heard if person in each.digests), NOTHING_SAID)
 
     def _permitted(self, standing: Standing) -> Permitted:
-        key = (self._basis.requester, self._letter, self._basis.own, self._basis.context)
+        key = (self._basis.requester, self._letter, self._basis.own, self._basis.spoken, self._basis.context)
         known = standing.permitted.get(key)
         if known is None:
             if len(standing.permitted) > KNOWN_REQUESTERS:
@@ -226,6 +226,7 @@ class RequestGate:
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""
         requester, letter, own, context = self._basis.requester, self._letter, self._basis.own, self._basis.context
+        spoken = self._basis.spoken
         policy, types, term = self._keeper.policy, self._keeper.personal, self._keeper.term
         registry, obliged = self._keeper.registry, self._due(groups)
 
@@ -237,6 +238,7 @@ class RequestGate:
                 policy=policy,
                 groups=groups,
                 own=own,
+                spoken=spoken,
                 context=context,
                 personal=type in types,
                 term=term,

@@ -11,6 +11,8 @@ permitted = scopes of the token ∧ role policy ∧ consent. Rules by number:
    (emergencies/limit.py): the gate takes it from the requester before this is asked.
 5. Statutory reporting (purpose PUBHLTH) needs no consent and reaches only the systems named in the settings.
 6. A patient sees their own records; a related person sees what the patient's Consent grants them.
+7. Who speaks for a patient, such as the guardian of a minor, sees the patient's Consents as the patient does, and by this
+   rule nothing else (consenting/speaking.py).
 """
 
 from __future__ import annotations
@@ -70,6 +72,9 @@ DIRECTORY = frozenset(
 # institution's, does not open the others: any denial hides it, an obligation too, and no permission opens it.
 COLLECTIONS = frozenset({"Bundle"})
 
+# What who speaks for a patient sees of them (rule 7).
+SPOKEN_FOR = frozenset({"Consent"})
+
 BREAK_THE_GLASS = "BTG"
 
 # Stands for the institutions that an event of nobody known concerns: all of them. No Organization can have this id.
@@ -115,8 +120,9 @@ def for_treatment(requester: Requester) -> bool:
 
 def breaks_glass(requester: Requester) -> bool:
     """Return whether this is an emergency access with a stated reason (rule 4)."""
-    emergency = "ETREAT" in purposes_covering(requester.purpose)
-    return requester.role is Role.PRACTITIONER and emergency and bool(requester.reason)
+    if requester.role is not Role.PRACTITIONER or not requester.reason:
+        return False
+    return "ETREAT" in purposes_covering(requester.purpose)
 
 
 def reports(requester: Requester, policy: Policy) -> bool:
@@ -134,6 +140,7 @@ def permission(
     policy: Policy,
     groups: Sequence[Group],
     own: frozenset[Hashable],
+    spoken: frozenset[Hashable] = frozenset(),
     context: frozenset[Hashable],
     personal: bool,
     term: Callable[[str], Hashable],
@@ -143,7 +150,8 @@ def permission(
     """Return the predicate of the records of a type that the requester may touch.
 
     letter: permission in SMART's terms (c, r, u, d, s). groups: disjoint sets of persons whose Consents bear on the
-    requester. own: person keys of the requester (patients). context: person keys of the token's patient in context.
+    requester. own: person keys of the requester (patients). spoken: of those for whom the requester speaks.
+    context: person keys of the token's patient in context.
     personal: whether records of the type can be a person's. term: keys an index term. hidden: of which records
     values of a search parameter are withheld: a scope that asks by it does not reach them, else it would tell the values.
     unenforceable: the records of which something is to be withheld that cannot be: they are withheld as a whole.
@@ -154,6 +162,7 @@ def permission(
     if not policy.gated:
         return EVERYTHING
     opened = context if breaks_glass(requester) else frozenset()
+    own = own | spoken if type in SPOKEN_FOR else own
     by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, opened=opened, personal=personal)
     if personal and requester.purpose == BREAK_THE_GLASS:
         # Whoever says so has to say why, and for whom: without it not even what a Consent permits for it is seen.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from fhir_server.auth.scopes import Scopes
@@ -61,6 +61,14 @@ class Requester:
     key: str | None = None
     stated: float = field(default=0, compare=False)
     entitled: bool = field(default=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work the hash out once: each request looks several things up by its requester."""
+        object.__setattr__(self, "_hash", hash(tuple(getattr(self, name) for name in COMPARED)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def actors(self) -> frozenset[str]:
@@ -84,6 +92,9 @@ class Requester:
         """All that decides what this requester may see, as one text; caches and cursors are bound to it."""
         parts = (self.role, self.user, self.organization, self.department, self.practitioner_role, self.purpose)
         return "\x1f".join(str(part or "") for part in (*parts, self.patient, self.reason, self.scopes, self.client))
+
+
+COMPARED = tuple(each.name for each in fields(Requester) if each.compare)
 
 
 def is_reference(text: str, types: frozenset[str]) -> bool:

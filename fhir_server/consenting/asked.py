@@ -2,7 +2,7 @@
 
 The Consent of a request carries an extension of ours (ASKED) that says who asked, by which way the patient is to answer and
 the state; all else stands in R4's own elements. What an institution's system writes there by itself counts for nothing: a
-step is taken only on a version that this server stored (following.py).
+step is taken only on a version that this server stored (rows.py).
 """
 
 from __future__ import annotations

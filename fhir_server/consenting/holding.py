@@ -6,27 +6,25 @@ them, the institution that asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from consent_engine.proxies import Mandate, read_proxies
-from consent_engine.vocabulary import DIRECTIVES, Effect
-from fhir_server.auth.requester import INSTITUTIONAL, Role
+from fhir_server.auth.requester import INSTITUTIONAL, Requester, Role
 from fhir_server.consenting.asked import Request, State, read_request, read_state
+from fhir_server.consenting.following import denies
 from fhir_server.consenting.rows import Row, Rows
-from fhir_server.consenting.steps import CHANGED, REFUSALS, NotNow
+from fhir_server.consenting.speaking import speaking_now
+from fhir_server.consenting.steps import CHANGED, REFUSALS, NotNow, Step
 from fhir_server.errors import Absent, PreconditionFailed
 from fhir_server.fhir_json import parse
-from fhir_server.interactions.call import Call, Services, gate_for, within_scopes
-from fhir_server.store.facts import Facts
+from fhir_server.interactions.call import Call, Services, gate_for
 from fhir_server.store.instants import moment
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import Document, Ungated
 
 WHY = "a step of an authorization"
-OUT = frozenset(code for code, effect in DIRECTIVES.items() if effect is Effect.DENY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,6 @@ class Held:
         return str(self.document["pr"][0])
 
     @property
-    def person(self) -> int:
-        return int(self.document["pat"])
-
-    @property
     def stored_row(self) -> Row | None:
         """The row that the store holds."""
         return None if self.begun else self.row
@@ -66,21 +60,30 @@ class Held:
         return self.request, self.row
 
 
-async def by_patient(use: Services, call: Call, rows: Rows, id: str) -> Held:
-    """Return a Consent for the patient whose it is, or for who may speak for them now. Raises Absent for everybody else."""
-    role = call.requester.role
-    if role is Role.PATIENT:
-        document = await use.resources.read("Consent", id, gate_for(use, call, "Consent", "u"))
-        held = await _held(use, rows, document)
-        own = await use.gatekeeper.persons.keys([call.requester.user.removeprefix("Patient/")])
-        if persons_of(held.document) <= set(own.values()):
-            return _expected(call, held)
-    if role is Role.RELATED_PERSON:
-        within_scopes(call, "Consent", "u")
-        held = await _held(use, rows, await use.resources.read("Consent", id, Ungated(WHY)))
-        if await speaks_for(use, call.requester.user, held.resource["patient"]):
-            return _expected(call, held)
-    raise Absent
+async def by_patient(use: Services, call: Call, rows: Rows, id: str, step: Step) -> Held:
+    """Return a Consent for the patient whose it is, or for who may speak for them now. Raises Absent for everybody else.
+
+    Who speaks for a patient ends any authorization of that person. Their yes is taken for the Patient whom they were
+    recorded for, since the Consent names them as performer and would not hold for another one.
+    """
+    if call.requester.role not in (Role.PATIENT, Role.RELATED_PERSON):
+        raise Absent
+    document = await use.resources.read("Consent", id, gate_for(use, call, "Consent", "u"))
+    held = await _held(use, rows, document)
+    if not persons_of(held.document) <= await theirs(use, call.requester):
+        raise Absent
+    if call.requester.role is Role.RELATED_PERSON and step in (Step.CONFIRM, Step.VERIFY):
+        spoken = await speaking_now(use).patient(call.requester.user, use.clock())
+        if spoken != held.patient:
+            raise Absent
+    return _expected(call, held)
+
+
+async def theirs(use: Services, requester: Requester) -> frozenset[Hashable]:
+    """Return the person keys of those whose word a requester gives: their own as a patient, or of whom they speak for."""
+    own = requester.subject
+    keys = await use.gatekeeper.persons.keys([own.removeprefix("Patient/")]) if own else {}
+    return frozenset(keys.values()) | await use.gatekeeper.sources.spoken(requester, use.clock())
 
 
 async def by_institution(use: Services, call: Call, rows: Rows, id: str) -> Held:
@@ -93,21 +96,10 @@ async def by_institution(use: Services, call: Call, rows: Rows, id: str) -> Held
     return _expected(call, held)
 
 
-async def speaks_for(use: Services, user: str, patient: Mapping[str, Any]) -> bool:
-    """Return whether a RelatedPerson may speak for a patient now (consent_engine/proxies.py)."""
-    facts = await Facts(use.resources).now([user, str(patient.get("reference"))])
-    known = {reference: fact.resource for reference, fact in facts.items()}
-    proxies = read_proxies({"patient": patient, "performer": [{"reference": user}]}, use.zone, known)
-    return proxies is not None and proxies.mandate(use.clock()) is Mandate.VALID
-
-
 def permits(held: Held, at: int, zone: tzinfo) -> State:
     """Return how far an authorization has come that is to be ended. Raises NotNow for what is none."""
     state = read_state(held.resource, at=moment(at), zone=zone)
-    policy = held.resource.get("policyRule", {}).get("coding", ())
-    # To end a denial would open records.
-    denies = held.resource.get("provision", {}).get("type") == "deny" or any(each.get("code") in OUT for each in policy)
-    if state is None or denies:
+    if state is None or denies(held.resource):  # to end a denial would open records
         raise NotNow("这份知情同意不是一份授权，不能用撤销来终止。")
     return state
 

@@ -14,6 +14,7 @@ from fhir_server.auth.requester import INSTITUTIONAL, Role
 from fhir_server.consenting import recording
 from fhir_server.consenting.asked import NotVerified, Proof, Request, State, consent_of, read_request
 from fhir_server.consenting.checking import checked
+from fhir_server.consenting.ends import Ends
 from fhir_server.consenting.holding import Held, by_institution, by_patient, held, permits
 from fhir_server.consenting.looking import looked_up
 from fhir_server.consenting.recording import Happened, following
@@ -30,7 +31,7 @@ from fhir_server.store.commit import Unit
 from fhir_server.store.consents import BY_PATIENT
 from fhir_server.store.drafts import Draft, Written
 from fhir_server.store.ids import new_id
-from fhir_server.store.instants import microseconds, moment
+from fhir_server.store.instants import moment
 from fhir_server.store.numbers import Outdated
 from fhir_server.store.outbox import Outbox
 
@@ -44,15 +45,19 @@ ONLY_INSTITUTIONS = "Only practitioners and systems of an institution ask for th
 class LifeCycle:
     """Takes the steps. services: gives those of the present state of the definitions."""
 
-    def __init__(self, services: Callable[[], Services], rows: Rows, outbox: Outbox, ways: Mapping[str, Way]) -> None:
+    def __init__(
+        self, services: Callable[[], Services], rows: Rows, ends: Ends, outbox: Outbox, ways: Mapping[str, Way]
+    ) -> None:
         self._services = services
         self.rows = rows
+        self.ends = ends
         self.outbox = outbox
         self.ways = ways
 
     async def ensure(self) -> None:
         """Make what the store needs before the first request."""
         await self.rows.ensure()
+        await self.ends.ensure()
         await self.outbox.ensure()
 
     async def request(self, call: Call, request: Request) -> Json:
@@ -108,16 +113,17 @@ class LifeCycle:
             raise Forbidden(ONLY_INSTITUTIONS)
         return await looked_up(self._services(), call, self.rows, patient_id, purpose)
 
-    async def expire(self, row: Row) -> None:
-        """End a request that nobody has answered in time."""
+    async def expire(self, row: Row) -> bool:
+        """End a request that nobody has answered in time; return True."""
         use = self._services()
         at, found = use.now(), await held(use, self.rows, row.consent)
         if found is not None and found.row == row and found.document["v"] == row.version:
             await self._taken(Happened(use, None, Step.EXPIRE, Unit(), at), found, row.state)
-            return
+            return True
         unit = Unit()  # it was answered meanwhile, which a conflict says; or changed, so that nobody can answer it
         self.rows.put(row, replace(row, state=State.EXPIRED), unit)
         await use.committer.commit(unit)
+        return True
 
     async def _ask(self, call: Call, asked: Request) -> Json:
         use = self._services()
@@ -129,18 +135,21 @@ class LifeCycle:
             raise TooOften(TOO_OFTEN)
         self.rows.take(place, unit, at=at)
         lock = await self.rows.lock(person, asked)
-        waiting = await self._waiting(lock.consent, at)
+        waiting = await self._waiting(lock.consent, asked.patient, at)
         if waiting is None:
             asked = replace(asked, consent=new_id())
             self.rows.hold(lock, asked.consent, unit)
             waiting = await self._first(Happened(use, call, None, unit, at), asked)
         return await self._send(Happened(use, call, Step.SEND, unit, at), asked, waiting)
 
-    async def _waiting(self, consent: str | None, at: int) -> Held | None:
-        """Return the request that already waits for an answer, if its Consent is still as this server wrote it."""
+    async def _waiting(self, consent: str | None, patient: str, at: int) -> Held | None:
+        """Return the request that already waits for an answer, if its Consent is still as this server wrote it.
+
+        It has to name the Patient that is named now (id): another one of the person may be hidden from who asks.
+        """
         found = await held(self._services(), self.rows, consent) if consent else None
         try:
-            return found if found and found.asked(at) else None
+            return found if found and found.patient == patient and found.asked(at) else None
         except NotNow:
             return None
 
@@ -169,7 +178,10 @@ class LifeCycle:
 
     async def _verify(self, call: Call, id: str, given: Mapping[str, str]) -> Json:
         use = self._services()
-        found = await (by_institution if call.requester.role in INSTITUTIONAL else by_patient)(use, call, self.rows, id)
+        if call.requester.role in INSTITUTIONAL:
+            found = await by_institution(use, call, self.rows, id)
+        else:
+            found = await by_patient(use, call, self.rows, id, Step.VERIFY)
         at, unit = use.now(), Unit()
         request, row = found.asked(at)
         after(row.state, Step.VERIFY)
@@ -183,7 +195,7 @@ class LifeCycle:
 
     async def _answer(self, call: Call, id: str, step: Step) -> Json:
         use = self._services()
-        found = await by_patient(use, call, self.rows, id)
+        found = await by_patient(use, call, self.rows, id, step)
         at = use.now()
         if step is Step.REVOKE:
             state = permits(found, at, use.zone)
@@ -207,11 +219,9 @@ class LifeCycle:
         draft = following(found, resource, spoken_by(found, happened.proof))
         written = await recording.version(happened, draft, found.patient)
         if found.row:
-            ends = found.request.expires if found.request and reached is State.ACTIVE else None
-            until = microseconds(ends) if ends else found.row.until
-            row = replace(found.row, version=written.version, state=reached, until=until)
+            row = replace(found.row, version=written.version, state=reached)
             self.rows.put(found.stored_row, row, happened.unit)
-        await recording.told(happened, found, written, reached, self.outbox)
+        await recording.told(happened, found, written, reached)
         await happened.use.committer.commit(happened.unit)
         return _json(written)
 

@@ -64,11 +64,12 @@ async def _one(
 ) -> Given | None:
     """Return a Consent that counts; None if it is not the word of anybody who counts, or was purged."""
     ours = row is not None and row.version == document["v"]
-    if not (ours or document.get("by") == BY_PATIENT or document["org"] in trusted):
+    everywhere = document.get("by") == BY_PATIENT or document["org"] in trusted
+    if not (ours or everywhere):
         return None
     try:
         (body,) = await use.resources.opened("Consent", [document])
     except Unreadable:
         return None
     waits = ours and row is not None and row.pending and at < row.until
-    return Given(parse(body), document["at"], document["org"] == own, waits)
+    return Given(parse(body), document["at"], document["org"] == own, waits, everywhere)

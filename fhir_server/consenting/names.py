@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.auth.accounts.picking import shown_of
 from fhir_server.fhir_json import parse
+from fhir_server.human_names import shown_of
 from fhir_server.store.keys import Unreadable
 from fhir_server.store.resources import Resources, Ungated
 

@@ -1,4 +1,4 @@
-"""What goes into the unit of a step beside the Consent: Provenance, AuditEvent, notice, outbox entry."""
+"""What goes into the unit of a step beside the Consent: Provenance, AuditEvent, notice, and what follows from the version."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.audit.event import Happening, Outcome
+from fhir_server.audit.event import Happening
+from fhir_server.audit.happenings import Step as Logged
+from fhir_server.audit.happenings import consent_step, consent_step_refused
 from fhir_server.auth.requester import Role
 from fhir_server.consenting.asked import NotVerified, Proof, State
+from fhir_server.consenting.following import Version, follow
 from fhir_server.consenting.holding import Held
 from fhir_server.consenting.steps import Step
 from fhir_server.consenting.versions import notice, provenance
 from fhir_server.consenting.words import NOTICES, STEPS
+from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Call, Services, touched
 from fhir_server.store.commit import Unit
 from fhir_server.store.drafts import Draft, Written
 from fhir_server.store.ids import new_id
-from fhir_server.store.keys import Owner
-from fhir_server.store.outbox import Outbox
 
-# What those outside are told of, by the state that was reached.
-KINDS = {State.ACTIVE: "consent-active", State.REVOKED: "consent-revoked"}
+# How the log calls a step (audit/happenings.py): the question, each time that it is put, and what came of it.
+TOLD: Mapping[Step | None, Logged] = {
+    None: Logged.REQUESTED,
+    Step.SEND: Logged.REQUESTED,
+    Step.VERIFY: Logged.VERIFIED,
+    Step.CONFIRM: Logged.ACTIVE,
+    Step.DECLINE: Logged.DECLINED,
+    Step.EXPIRE: Logged.EXPIRED,
+    Step.REVOKE: Logged.REVOKED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +62,25 @@ async def version(happened: Happened, draft: Draft, patient: str) -> Written:
     told = provenance(place, patient, happened.step, user, organization, at=at, proof=happened.proof)
     made = await _stored(happened, draft, Draft(told, new_id(), draft.custodian))
     note = f"authorization: {STEPS[happened.step].en}"
-    await _recorded(happened, Happening("operation", touched=(touched("Consent", made.document),), note=note))
+    await _recorded(happened, consent_step(TOLD[happened.step], touched("Consent", made.document), note=note))
     return made
 
 
 async def refused(use: Services, call: Call, held: Held, unit: Unit, *, at: int) -> None:
     """Add to the unit of a try that a proof did not hold."""
-    asked = (touched("Consent", held.document),)
-    happening = Happening("operation", Outcome.REFUSED, NotVerified.status, asked, note="authorization: not verified")
+    note = "authorization: not verified"
+    happening = consent_step_refused(Logged.VERIFIED, touched("Consent", held.document), NotVerified.status, note=note)
     await _recorded(Happened(use, call, Step.VERIFY, unit, at), happening)
 
 
-async def told(happened: Happened, held: Held, written: Written, state: State, outbox: Outbox) -> None:
-    """Add to the unit what tells who asked, and those outside, of a state that was reached."""
+async def told(happened: Happened, held: Held, written: Written, state: State) -> None:
+    """Add to the unit what tells who asked of a state that was reached, and what follows from the version."""
     request, custodian = held.request, written.document["org"]
     if request and state in NOTICES:
         said = notice(request, written.reference, state, at=happened.at)
         await _stored(happened, Draft(said, new_id(), custodian))
-    if state in KINDS:
-        body = {"consent": written.id, "version": written.version, "patient": held.patient, "state": state.value}
-        body |= {"organization": request.organization} if request else {}
-        owner = Owner(held.person, custodian)
-        await outbox.add(KINDS[state], owner, body, happened.unit, at=happened.at)
+    before, after = Version(held.resource, held.document), Version(parse(written.body), written.document)
+    await follow(happened.use, before, after, happened.unit, at=happened.at)
 
 
 async def _stored(happened: Happened, *drafts: Draft) -> Written:

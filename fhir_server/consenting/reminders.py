@@ -1,27 +1,28 @@
-"""What happens to authorizations by the clock: a request that nobody answers expires; before one ends, the patient is told.
+"""What happens to authorizations by the clock: a request that nobody answers expires; before one ends, the patient is told;
+when it has ended, those outside are.
 
-One worker does it at a time (store/lease.py). Each version of a Consent is reminded of once: the row that says so is stored
-in the unit of the message.
+One worker does it at a time (store/lease.py). Each version of a Consent is reminded of once, and its end told once: the row
+that says so is stored in the unit of the message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from fhir_server.audit.event import Happening
-from fhir_server.consenting.asked import Request, State
-from fhir_server.consenting.holding import Held, held
+from consent_engine.elements import relative_reference
+from fhir_server.audit.happenings import Step, consent_step
+from fhir_server.consenting.ends import End
+from fhir_server.consenting.following import Kind, Version, denies, tell, version_of
 from fhir_server.consenting.life_cycle import LifeCycle
-from fhir_server.consenting.names import name_of
-from fhir_server.consenting.rows import Row
+from fhir_server.consenting.names import NAMED, name_of
 from fhir_server.consenting.versions import reminder_notice
 from fhir_server.consenting.ways.addresses import number_of
 from fhir_server.consenting.ways.transport import Message, Queue
@@ -33,7 +34,7 @@ from fhir_server.interactions.call import Services, touched
 from fhir_server.store.commit import Unit
 from fhir_server.store.drafts import Draft
 from fhir_server.store.ids import new_id
-from fhir_server.store.instants import microseconds, moment
+from fhir_server.store.instants import moment
 from fhir_server.store.keys import Unreadable
 from fhir_server.store.lease import Lease
 from fhir_server.store.resources import Ungated
@@ -42,16 +43,20 @@ LOOKED_AFTER_SECONDS = 30.0
 LEASE = timedelta(seconds=120)
 WHY = "a reminder before an authorization ends"
 SENDER = "【健康数据授权】"
+SOMEBODY = "您指定的人"
+DAY = 86_400_000_000  # µs
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How many requests expired, how many patients were reminded."""
+    """How many requests expired, how many patients were reminded, how many authorizations have ended."""
 
     expired: int = 0
     reminded: int = 0
+    ended: int = 0
 
 
 class Reminders:
@@ -86,67 +91,84 @@ class Reminders:
         if not await self._lease.taken():
             return None
         try:
-            expired = await self._each(self._cycle.rows.overdue(self._services().now()), self._expire)
-            return Done(expired, await self._each(self._ending(), self._remind))
+            now, use = self._services().now(), self._services()
+            expired = await self._each(self._cycle.rows.overdue(now), self._cycle.expire)
+            ended = await self._each(self._cycle.ends.past(now), self._end)
+            soon = now + use.settings.remind_days * DAY
+            reminded = await self._each(self._cycle.ends.coming(now, soon), self._remind)
+            await self._cycle.outbox.purge(now - use.settings.outbox_retention_days * DAY)
+            return Done(expired, reminded, ended)
         finally:
             await self._lease.give_up()
 
-    def _ending(self) -> AsyncIterator[Row]:
-        use = self._services()
-        soon = use.clock() + timedelta(days=use.settings.remind_days)
-        return self._cycle.rows.ending(use.now(), microseconds(soon))
-
-    async def _each(self, rows: AsyncIterator[Row], done: Callable[[Row], Any]) -> int:
+    async def _each(self, rows: AsyncIterator[T], done: Callable[[T], Awaitable[bool]]) -> int:
         """Return how many rows something was done for. What one of them meets with does not keep the others."""
         count = 0
         async for row in rows:
             if not await self._lease.taken():
                 break
             try:
-                count += bool(await done(row))
+                count += await done(row)
             # Answered meanwhile, or purged: looked at again next time.
             except (Problem, Unreadable, Unsealable) as error:
                 log.info("an authorization is looked at again: %s", type(error).__name__)
         return count
 
-    async def _expire(self, row: Row) -> bool:
-        await self._cycle.expire(row)
-        return True
-
-    async def _remind(self, row: Row) -> bool:
+    async def _end(self, end: End) -> bool:
+        """Tell those outside that an authorization has ended by itself."""
         use, unit = self._services(), Unit()
-        at, found = use.now(), await held(use, self._cycle.rows, row.consent)
-        tells = found is not None and found.request is not None and self._stands(found, row)
-        if found is not None and found.request is not None and tells:
-            await self._tell(use, found, found.request, unit, at)
-        self._cycle.rows.put(row, replace(row, reminded=row.version), unit)
+        at, found = use.now(), await self._at(end)
+        if found:
+            await tell(use, Kind.EXPIRED, found, found, unit, at=at)
+            event = consent_step(Step.EXPIRED, touched("Consent", found.document), note="authorization: it has ended")
+            await use.audit.add(event, None, unit, at=at)
+        self._cycle.ends.close(end, unit)
+        await use.committer.commit(unit)
+        return found is not None
+
+    async def _remind(self, end: End) -> bool:
+        """Tell the patient that what lets somebody in ends soon; that a denial does opens records by itself to nobody."""
+        use, unit = self._services(), Unit()
+        at, found = use.now(), await self._at(end)
+        tells = found is not None and not denies(found.resource)
+        if found and tells:
+            await self._tell(use, found, end, unit, at)
+        self._cycle.ends.remind(end, unit)
         await use.committer.commit(unit)
         return tells
 
-    async def _tell(self, use: Services, found: Held, request: Request, unit: Unit, at: int) -> None:
+    async def _at(self, end: End) -> Version | None:
+        """Return the version of which an end was noted, None if there is another one by now or nobody is concerned."""
+        use = self._services()
+        document = await use.resources.read("Consent", end.consent, Ungated(WHY))
+        if document is None or document["v"] != end.version:
+            return None
+        found = await version_of(use, document)
+        return found if found and found.person is not None else None
+
+    async def _tell(self, use: Services, found: Version, end: End, unit: Unit, at: int) -> None:
         """Add to the unit the notice among the patient's records, the message if one can be sent, and the AuditEvent."""
-        who = await name_of(use.resources, f"Organization/{request.organization}")
-        text, place = reminder(request, who, zone=use.zone), f"Consent/{request.consent}/_history/{found.document['v']}"
-        notice = Draft(reminder_notice(request.patient, place, text, at=at), new_id(), found.document["org"])
+        patient, place = found.document["pr"][0], f"Consent/{found.id}/_history/{found.number}"
+        text = reminder(moment(end.until), await self._who(use, found), zone=use.zone)
+        notice = Draft(reminder_notice(patient, place, text, at=at), new_id(), found.document["org"])
         made, *_ = await use.writer.store([notice], at=at)
         unit.join(made)
         if self._queue:
-            self._queue.add(await self._message(use, request, text, at), unit)
-        note = Happening("operation", touched=(touched("Consent", found.document),), note="authorization: reminder")
-        await use.audit.add(note, None, unit, at=at)
+            self._queue.add(await self._message(use, patient, text, at), unit)
+        event = consent_step(Step.REMINDED, touched("Consent", found.document), note="authorization: reminder")
+        await use.audit.add(event, None, unit, at=at)
 
-    async def _message(self, use: Services, request: Request, text: str, at: int) -> Message:
+    async def _who(self, use: Services, found: Version) -> str:
+        """Return who is let in, by names; people who are no staff are not named in a message."""
+        actors = (each.get("reference", {}) for each in found.resource.get("provision", {}).get("actor", ()))
+        named = [each for actor in actors if (each := relative_reference(actor))]
+        told = [await name_of(use.resources, each) for each in named if each.partition("/")[0] in NAMED]
+        return "、".join([*told, *([SOMEBODY] if len(told) < len(named) or not named else [])])
+
+    async def _message(self, use: Services, patient: str, text: str, at: int) -> Message:
         """Return the message: to the telephone number that is known of the patient, else to their page or app."""
-        read = await use.resources.read("Patient", request.patient, Ungated(WHY))
+        read = await use.resources.read("Patient", patient, Ungated(WHY))
         bodies = await use.resources.opened("Patient", [read]) if read else []
         number = next((number_of(parse(each), moment(at), use.zone) for each in bodies), None)
-        channel, to = ("sms", number) if number else ("app", f"Patient/{request.patient}")
-        return Message(channel, to, SENDER + text, request.patient, at)
-
-    def _stands(self, found: Held, row: Row) -> bool:
-        """Return whether the Consent is still as the server wrote it, and holds."""
-        return (
-            found.document["v"] == row.version
-            and row.state is State.ACTIVE
-            and moment(row.until) > self._services().clock()
-        )
+        channel, to = ("sms", number) if number else ("app", f"Patient/{patient}")
+        return Message(channel, to, SENDER + text, patient, at)

@@ -19,6 +19,8 @@ from fhir_server.consenting.steps import PENDING
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.store.commit import Unit
 from fhir_server.store.instants import moment
+from fhir_server.store.marks import FIELD as MARK
+from fhir_server.store.marks import LOG, ChangedInStore
 
 ROWS = "authorizations"
 LOCKS = "authorization_locks"
@@ -31,16 +33,14 @@ Document = dict[str, Any]
 class Row:
     """What is kept of one request.
 
-    consent: id of the Consent. version: the one that the server wrote last. until: while it waits for the patient, until
-    when it waits; then until when the authorization holds (µs since 1970 UTC). reminded: of which version the patient was
-    told that it ends soon.
+    consent: id of the Consent. version: the one that the server wrote last. until: until when it waits for the patient, or
+    waited (µs since 1970 UTC); until when the authorization holds is in ends.py.
     """
 
     consent: str
     version: int
     state: State
     until: int
-    reminded: int | None = None
 
     @property
     def pending(self) -> bool:
@@ -62,6 +62,7 @@ class Rows:
         self._rows = database[ROWS]
         self._locks = database[LOCKS]
         self._name = tokens.of("authorization")
+        self._marks = tokens.of("authorization row")
 
     async def ensure(self) -> None:
         """Make the indexes: by when something is due, and by which MongoDB drops the counts of days gone by."""
@@ -70,12 +71,12 @@ class Rows:
 
     async def row(self, consent: str) -> Row | None:
         found = await self._rows.find_one({"_id": consent})
-        return _row(found) if found else None
+        return self._row(found) if found else None
 
     async def rows(self, consents: Iterable[str]) -> dict[str, Row]:
-        """Return the rows of these Consents, by id."""
+        """Return the rows of these Consents, by id. Raises ChangedInStore, as all that reads a row here."""
         found = await self._rows.find({"_id": {"$in": list(consents)}}).to_list()
-        return {each["_id"]: _row(each) for each in found}
+        return {each["_id"]: self._row(each) for each in found}
 
     async def lock(self, person: int, request: Request) -> Lock:
         """Return which request holds the question that another one asks. person: key of whom it is about."""
@@ -106,27 +107,37 @@ class Rows:
     def put(self, old: Row | None, new: Row, unit: Unit) -> None:
         """Add to a unit that a row follows another, or is the first of its Consent."""
         if old is None:
-            unit.insert(ROWS, _document(new))
+            unit.insert(ROWS, self._document(new))
         else:
-            unit.replace(ROWS, {"_id": old.consent, "version": old.version, "state": old.state.value}, _document(new))
+            found_by = {"_id": old.consent, "version": old.version, "state": old.state.value}
+            unit.replace(ROWS, found_by, self._document(new))
 
     async def overdue(self, at: int) -> AsyncIterator[Row]:
         """Yield the requests that nobody has answered by an instant."""
         pending = [each.value for each in PENDING]
         async for each in self._rows.find({"state": {"$in": pending}, "until": {"$lte": at}}).sort("until", 1):
-            yield _row(each)
+            try:
+                row = self._row(each)
+            except ChangedInStore:
+                continue
+            yield row
 
-    async def ending(self, at: int, before: int) -> AsyncIterator[Row]:
-        """Yield the authorizations that hold at an instant and end before another, of which nobody was reminded yet."""
-        soon = {"state": State.ACTIVE.value, "until": {"$gt": at, "$lte": before}}
-        async for each in self._rows.find({**soon, "$expr": {"$ne": ["$reminded", "$version"]}}).sort("until", 1):
-            yield _row(each)
+    async def adopt(self) -> None:
+        """Mark what an earlier version stored without marks, as it stands."""
+        async for each in self._rows.find({MARK: None}):
+            await self._rows.update_one({**each, MARK: None}, {"$set": {MARK: self._mark(each)}})
 
+    def _document(self, row: Row) -> Document:
+        kept = {**asdict(row), "state": row.state.value}
+        document = {"_id": kept.pop("consent"), **kept}
+        return {**document, MARK: self._mark(document)}
 
-def _document(row: Row) -> Document:
-    kept = {**asdict(row), "state": row.state.value}
-    return {"_id": kept.pop("consent"), **kept}
+    def _row(self, document: Document) -> Row:
+        if document.get(MARK) != self._mark(document):
+            LOG.error("an authorization's row was changed behind the server's back")
+            raise ChangedInStore("How far this authorization is was changed in the store.")
+        return Row(document["_id"], document["version"], State(document["state"]), document["until"])
 
-
-def _row(document: Document) -> Row:
-    return Row(document["_id"], document["version"], State(document["state"]), document["until"], document["reminded"])
+    def _mark(self, document: Document) -> int:
+        """Return what shows that the server stored what a row says: HMAC-SM3, cut to 64 bits."""
+        return self._marks("\x1f".join(str(document[name]) for name in ("_id", "version", "state", "until")))

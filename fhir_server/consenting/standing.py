@@ -23,28 +23,34 @@ from fhir_server.consenting.steps import PENDING
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How an authorization stands. until: when it ends, if it holds. consent: id, if the institution keeps it itself."""
+    """How an authorization stands. until: when it ends, if it holds. consent: id, if the institution keeps it itself.
+
+    everywhere: of what holds, whether it opens the records of all institutions, or those of this one alone (ADR 8).
+    """
 
     state: State | None
     until: datetime | None = None
     consent: str | None = None
+    everywhere: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """A Consent of the patient's that counts. waits: it is a question of this server's that still waits for an answer.
 
-    kept: by the institution itself. at: of the version, µs since 1970 UTC.
+    kept: by the institution itself. at: of the version, µs since 1970 UTC. everywhere: it is the patient's word, or a trusted
+    authority's, which opens the records of all; else the word of the institution itself, which opens its own.
     """
 
     resource: Mapping[str, Any]
     at: int
     kept: bool
     waits: bool
+    everywhere: bool = True
 
 
 NOTHING = Standing(None)
-# What is told, where there are several: the first of these; of the others, the newest.
+# What is told, where there are several: the first of these, and of what holds what opens most; of the others, the newest.
 FIRST = (State.ACTIVE, State.VERIFYING, State.REQUESTED)
 
 
@@ -58,12 +64,15 @@ def standing(
         if _names(read, organization, purpose):
             state = _state(each, read, at, zone)
             if state is not None:
-                found.append((_rank(state), -each.at, each, state))
+                narrow = state is State.ACTIVE and not each.everywhere
+                found.append((_rank(state), narrow, -each.at, each, state))
     if not found:
         return NOTHING
-    *_, best, state = min(found, key=lambda each: each[:2])
-    until = last_moment(best.resource, zone=zone) if state is State.ACTIVE else None
-    return Standing(state, until, best.resource["id"] if best.kept else None)
+    *_, best, state = min(found, key=lambda each: each[:3])
+    consent = best.resource["id"] if best.kept else None
+    if state is not State.ACTIVE:
+        return Standing(state, None, consent)
+    return Standing(state, last_moment(best.resource, zone=zone), consent, best.everywhere)
 
 
 def _rank(state: State) -> int:

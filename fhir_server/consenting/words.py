@@ -48,6 +48,16 @@ STATES: Mapping[State | None, Said] = {
     State.REVOKED: Said("已撤销", "revoked by the patient"),
 }
 
+# Whose records an authorization opens, by whether it does so everywhere.
+OPENS: Mapping[bool, Said] = {
+    True: Said("可按授权范围查阅各医疗机构的记录", "opens the records of all institutions, as far as it goes"),
+    False: Said(
+        "仅限本机构保管的记录：依据是本机构核验的签名表单，或发到仅本机构登记的号码的验证码",
+        "opens this institution's own records only: it rests on a form that this institution has checked, or on a code to a "
+        "number that it alone keeps",
+    ),
+}
+
 STEPS: Mapping[Step | None, Said] = {
     None: Said("发起授权请求", "authorization requested"),
     Step.SEND: Said("向患者征求意见", "patient asked"),
@@ -122,9 +132,9 @@ def short(request: Request, who: str, *, zone: tzinfo, lang: str = FIRST) -> str
     return f"{who}请求查阅您的{what}，用来{purpose}，有效期到{until}。"
 
 
-def reminder(request: Request, who: str, *, zone: tzinfo, lang: str = FIRST) -> str:
-    """Return what a patient is told before an authorization ends."""
-    until = day_of(request.expires.astimezone(zone), lang)
+def reminder(ends: datetime, who: str, *, zone: tzinfo, lang: str = FIRST) -> str:
+    """Return what a patient is told before an authorization ends. who: the names of whom it lets in."""
+    until = day_of(ends.astimezone(zone), lang)
     if lang == "en":
         return f"Your authorization to {who} ends on {until}. There is nothing you have to do; it then ends by itself."
     return f"您给{who}的查阅授权将于{until}到期。到期自动失效，您无需操作；如需继续，请在就诊时重新授权。"

@@ -24,8 +24,10 @@ from fhir_server.emergencies.filed import Filed, Review, Status, reading, standi
 from fhir_server.emergencies.limit import Episode, Latest, episode_of, same
 from fhir_server.fhir_json import dump, parse
 from fhir_server.store.commit import Unit
-from fhir_server.store.instants import moment
+from fhir_server.store.instants import EPOCH, moment
 from fhir_server.store.keys import DataKeys, Owner
+from fhir_server.store.marks import FIELD as MARK
+from fhir_server.store.marks import LOG
 from fhir_server.store.persons import Persons
 
 EMERGENCIES = "emergencies"
@@ -106,7 +108,7 @@ class Emergencies:
             name = self._name("row", f"{key}|{number}|{share.institution}|{share.patient}")
             row = {**_new(requester, share, name, sealing), "at": at}
             if share.institution == requester.organization:
-                row |= {"key": key, "number": number}
+                row |= {"key": key, "number": number, MARK: self._mark(key, number, at)}
             counts = {"$inc": {"times": 1, "records": share.records}, "$max": {"last": at}}
             unit.touch(EMERGENCIES, {"_id": name}, {"$setOnInsert": row, **counts})
 
@@ -146,6 +148,14 @@ class Emergencies:
         }
         unit.replace(EMERGENCIES, read, changed)
 
+    async def expire(self, before: int) -> int:
+        """Remove what was reviewed and not gone on with since an instant (µs since 1970 UTC); return how many rows.
+
+        What waits for a review stays, however old it is.
+        """
+        reviewed = {"last": {"$lt": before}, "$nor": [standing(Status.OPEN)]}
+        return (await self._rows.delete_many(reviewed)).deleted_count
+
     def _key(self, requester: Requester, person: Hashable) -> str:
         """Return the name of a user's reason for a person."""
         stated = "\x1f".join((requester.user, requester.organization, str(person), same(requester.reason or "")))
@@ -155,9 +165,23 @@ class Emergencies:
         return f"{self._tokens(f'{kind}|{text}') % 2**64:016x}"
 
     async def _episode(self, key: str, requester: Requester) -> Episode:
-        row = await self._rows.find_one({"key": key}, {"number": 1, "at": 1}, sort=[("number", DESCENDING)])
+        shown = {"number": 1, "at": 1, MARK: 1}
+        row = await self._rows.find_one({"key": key}, shown, sort=[("number", DESCENDING)])
+        if row and row.get(MARK) != self._mark(key, row["number"], row["at"]):
+            LOG.error("when an emergency began was changed behind the server's back: its reason opens nothing more")
+            return Episode(row["number"], EPOCH)
         latest = Latest(row["number"], moment(row["at"])) if row else None
         return episode_of(latest, datetime.fromtimestamp(requester.stated, UTC))
+
+    async def adopt(self) -> None:
+        """Mark what an earlier version stored without marks, as it stands."""
+        async for row in self._rows.find({"key": {"$exists": True}, MARK: None}):
+            mark = self._mark(row["key"], row["number"], row["at"])
+            await self._rows.update_one({"_id": row["_id"], MARK: None}, {"$set": {MARK: mark}})
+
+    def _mark(self, key: str, number: int, at: int) -> int:
+        """Return what shows that the server noted when an episode began: HMAC-SM3, cut to 64 bits."""
+        return self._tokens(f"mark|{key}|{number}|{at}")
 
     async def _read(self, rows: Sequence[Mapping[str, Any]]) -> list[Filed]:
         keys = await self._keys.for_reading(row["k"] for row in rows)

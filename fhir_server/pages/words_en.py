@@ -78,6 +78,7 @@ TEXTS = {
     "home_title": "You are signed in",
     "home_lead": "You can close this page, or sign out. Signing out also ends the online access of apps.",
     "to_desk": "Open the audit desk",
+    "to_my": "See my authorizations, and who has looked at my records",
     "second_factor_on": "An authenticator is set up.",
     "second_factor_off": "No authenticator is set up.",
     "sign_out_title": "Sign out",
@@ -123,6 +124,7 @@ PURPOSES = {
     "HOPERAT": "healthcare operations",
     "HPAYMT": "healthcare payment",
     "HRESCH": "healthcare research",
+    "HSYSADMIN": "system administration",
     "PUBHLTH": "public health",
 }
 

@@ -84,6 +84,7 @@ TEXTS = {
     "home_title": "您已登录",
     "home_lead": "您可以关闭此页面，或退出登录。退出会同时结束应用的在线访问。",
     "to_desk": "打开审计台",
+    "to_my": "查看我的授权，以及谁看过我的记录",
     "second_factor_on": "已绑定身份验证器。",
     "second_factor_off": "未绑定身份验证器。",
     "sign_out_title": "退出登录",
@@ -130,6 +131,7 @@ PURPOSES = {
     "HOPERAT": "医疗运营",
     "HPAYMT": "医疗支付",
     "HRESCH": "医学研究",
+    "HSYSADMIN": "系统管理",
     "PUBHLTH": "公共卫生",
 }
 

@@ -64,6 +64,7 @@ def test_what_the_patient_says_decides_from_then_on(server: Live, mongo_uri: str
         assert sees(asking, "whole")
         told = status(asking, "whole-1")
         assert (told["status"], told["until"]) == ("active", active["provision"]["period"]["end"])
+        assert (told["opens"], "custodian" in told) == ("all", False)
         assert told["consent"] == {"reference": f"Consent/{consent['id']}"}
 
         ended = done(answering, consent["id"], "revoke")
@@ -72,11 +73,8 @@ def test_what_the_patient_says_decides_from_then_on(server: Live, mongo_uri: str
         assert status(asking, "whole-1")["status"] == "revoked"
         assert done(answering, consent["id"], "revoke")["meta"]["versionId"] == ended["meta"]["versionId"]
     person_key = stored(server, mongo_uri, "Consent", _id=consent["id"])[0]["pat"]
-    rows = stored(server, mongo_uri, "outbox", person=person_key)
-    assert [(each["number"], each["kind"], each["done"]) for each in rows] == [
-        (0, "consent-active", None),
-        (1, "consent-revoked", None),
-    ]
+    rows = sorted(stored(server, mongo_uri, "outbox", person=person_key), key=lambda each: each["place"])
+    assert [each["kind"] for each in rows] == ["consent-active", "consent-revoked"]
     assert all(consent["id"].encode() not in each["body"] for each in rows)
 
 
@@ -104,6 +102,40 @@ def test_every_step_is_a_version_with_its_provenance_and_its_event(server: Live)
     notes = [each["resource"].get("outcomeDesc", "") for each in events.get("entry", ())]
     for step_taken in ("requested", "patient asked", "confirmed by the patient", "revoked by the patient"):
         assert any(step_taken in note for note in notes), step_taken
+
+
+def test_auditors_find_each_step_by_its_kind(server: Live) -> None:
+    person(server, "kinds", 22)
+    with both(server, "kinds") as (asking, answering):
+        first = asked(asking, "kinds-1", way="paper")
+        assert step(asking, first, "verify", document="DocumentReference/never").status_code == 422
+        done(answering, first, "decline")
+        second = asked(asking, "kinds-1", type="Condition")
+        done(answering, second, "confirm")
+        done(answering, second, "revoke")
+    expected = {
+        first: [
+            ("consent-requested", "0"),
+            ("consent-requested", "0"),
+            ("consent-verified", "4"),
+            ("consent-declined", "0"),
+        ],
+        second: [
+            ("consent-requested", "0"),
+            ("consent-requested", "0"),
+            ("consent-active", "0"),
+            ("consent-revoked", "0"),
+        ],
+    }
+    with server.client("auditor", "Practitioner/auditor", ASKS, "HOPERAT", scope="user/AuditEvent.rs") as auditor:
+        for id, steps in expected.items():
+            about = {"entity": f"Consent/{id}", "type": "110113", "_sort": "date", "_count": "100"}
+            found = [each["resource"] for each in auditor.get("AuditEvent", params=about).json()["entry"]]
+            assert [(each["subtype"][0]["code"], each["outcome"]) for each in found] == steps
+            for kind, _ in steps:
+                asked_for = {"entity": f"Consent/{id}", "subtype": kind, "_summary": "count"}
+                number = [each for each, _ in steps].count(kind)
+                assert auditor.get("AuditEvent", params=asked_for).json()["total"] == number
 
 
 def test_declined_is_declined(server: Live) -> None:

@@ -125,3 +125,45 @@ def test_authorizations_of_others_change_nothing(server: Live, asking: httpx.Cli
         while ask(second, "busy-2").status_code == 201:
             continue
         assert [ask(asking, id).status_code for id in ("busy", "calm")] == [201, 201]
+
+
+DOORS = (
+    "Consent?_total=accurate&_sort=_lastUpdated",
+    "Consent?status=proposed,active&_total=accurate",
+    "Consent?_include=Consent:patient&_revinclude=Provenance:target",
+    "Consent?patient.name=李&_total=accurate",
+    "Consent?actor=Organization/h1&_summary=count",
+    "Patient?_has:Consent:patient:status=proposed&_total=accurate",
+    "?_type=Consent,Patient,Observation&_total=accurate",
+    "Consent/_history",
+    "_history",
+    "Consent/theirs-never",
+    "Patient/child-1/$everything",
+)
+
+
+def test_what_a_guardian_is_answered_rests_on_the_childs_consents_alone(server: Live, asking: httpx.Client) -> None:
+    """Other children, their guardians and Consents, and all other records of the own child change no answer."""
+    parent = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}]}
+
+    def child(name: str, number: int) -> None:
+        known = resident_id("20200101", number)
+        server.put(patient(f"{name}-1", known, "2020-01-01"), organization=ASKS)
+        server.put(patient(f"{name}-2", known, "2020-01-01"), organization=KEEPS)
+        of = {"patient": {"reference": f"Patient/{name}-1"}, "relationship": [parent]}
+        server.put({"resourceType": "RelatedPerson", "id": f"{name}-mother", **of}, organization=ASKS)
+
+    child("child", 11)
+    asked(asking, "child-1")
+    mother = server.client("related-person", "RelatedPerson/child-mother", ASKS, "FAMRQT", scope="user/*.rs")
+    with mother, doctor(server, KEEPS) as elsewhere:
+        before = [told(mother.get(each)) for each in DOORS]
+        assert b"Consent" in before[0][1]
+        child("other", 12)
+        theirs = asked(asking, "other-1")
+        asked(elsewhere, "other-2")
+        server.put(observation("of-child", "child-2"), organization=KEEPS)
+        server.put(observation("of-other", "other-1"), organization=ASKS)
+        assert [told(mother.get(each)) for each in DOORS] == before
+        hidden, never = mother.get(f"Consent/{theirs}"), mother.get("Consent/theirs-never")
+        assert told(hidden) == told(never)

@@ -90,7 +90,7 @@ def test_a_patient_is_told_once_before_the_end(site: Site) -> None:
         assert [each["resource"]["about"] for each in notices] == [[{"reference": f"Consent/{id}/_history/3"}]]
         assert sees(asking, "told")
         site.at(22)
-        assert site.again() == Done(0, 0)
+        assert site.again() == Done(0, 0, 1)
         assert not sees(asking, "told")
         assert status(asking, "told-1")["status"] == "expired"
 

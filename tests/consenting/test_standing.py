@@ -38,8 +38,8 @@ def test_the_status_is_the_state(state: State) -> None:
 
 
 def test_only_what_holds_has_an_end_and_only_what_is_kept_is_named() -> None:
-    assert found(kept()) == Standing(State.ACTIVE, ENDS, "c")
-    assert found(kept(ours=False)) == Standing(State.ACTIVE, ENDS, None)
+    assert found(kept()) == Standing(State.ACTIVE, ENDS, "c", True)
+    assert found(kept(ours=False)) == Standing(State.ACTIVE, ENDS, None, True)
     assert found(kept(State.REVOKED)) == Standing(State.REVOKED, None, "c")
 
 
@@ -53,6 +53,13 @@ def test_what_holds_comes_before_what_waits_and_that_before_the_newest_end() -> 
     assert found(ended, newer).state is State.DECLINED
     assert found(ended, newer, kept(State.VERIFYING, 0)).state is State.VERIFYING
     assert found(ended, newer, kept(State.VERIFYING, 3), kept(State.ACTIVE, 0)).state is State.ACTIVE
+
+
+def test_what_opens_everything_comes_before_what_opens_own_records() -> None:
+    own, everywhere = replace(kept(at=9), everywhere=False), kept(at=1)
+    assert found(own).everywhere is False
+    assert found(own, everywhere).everywhere is True
+    assert found(replace(own, resource=consent(State.REVOKED))).everywhere is None
 
 
 def test_a_purpose_is_covered_by_its_parents() -> None:

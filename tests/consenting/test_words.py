@@ -67,7 +67,7 @@ def test_every_purpose_has_words(purpose: str) -> None:
 
 
 def test_a_reminder_names_the_institution_and_the_day_and_asks_for_nothing() -> None:
-    said = reminder(ASKED, HOSPITAL, zone=ZONE)
+    said = reminder(ASKED.expires, HOSPITAL, zone=ZONE)
     assert HOSPITAL in said
     assert "2027年1月1日到期" in said
     assert "无需操作" in said

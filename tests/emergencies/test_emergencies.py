@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -17,6 +18,7 @@ from fhir_server.emergencies.emergencies import EMERGENCIES
 from fhir_server.emergencies.filed import Filed, Review, Status
 from fhir_server.errors import Conflict
 from fhir_server.interactions.call import Services
+from fhir_server.settings import Settings
 from fhir_server.store.commit import Unit
 from tests.databases import fresh
 from tests.live import Clock, Live, live
@@ -110,6 +112,19 @@ def test_the_time_begins_with_the_first_record_that_was_opened(server: Live, key
         assert client.get(f"Observation/o{key}").status_code == 200
         later(server, minutes=50)
         assert client.get(f"Observation/o{key}").status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"$inc": {"at": 10**10}}, {"$inc": {"number": 1}}, {"$unset": {"m": ""}}])
+def test_when_it_began_is_held_to_what_the_server_noted(server: Live, mongo_uri: str, key: str, change: Json) -> None:
+    with MongoClient[Json](mongo_uri) as client:
+        rows = client[server.settings.database][EMERGENCIES]
+        known = rows.distinct("_id")
+        assert opens(server, key)
+        (row,) = rows.find({"key": {"$exists": True}, "_id": {"$nin": known}})
+        rows.update_one({"_id": row["_id"]}, change)
+        assert not opens(server, key)
+        rows.replace_one({"_id": row["_id"]}, row)
+    assert opens(server, key)
 
 
 AGAIN = [
@@ -245,6 +260,34 @@ def test_a_review_counts_for_what_the_reviewer_has_seen(server: Live, key: str, 
     assert (more.times, more.seen) == (2, 1)
     with pytest.raises(Conflict):  # another access came since
         within(server, mongo_uri, lambda use: accept(use, accepted))
+
+
+def test_what_was_reviewed_goes_after_its_time_and_what_waits_stays(server: Live, key: str, mongo_uri: str) -> None:
+    assert opens(server, key)
+    own, other = (on_file(server, mongo_uri, each, key)[0] for each in ("org2", "org1"))
+
+    async def reviewed(use: Services) -> None:
+        unit = Unit()
+        review = Review("Practitioner/auditor", use.now(), Status.ACCEPTED, "")
+        await use.emergencies.review(own, "org2", review, unit)
+        await use.committer.commit(unit)
+
+    within(server, mongo_uri, reviewed)
+    since = within(server, mongo_uri, lambda use: use.emergencies.expire(own.last))
+    assert since == 0
+    assert within(server, mongo_uri, lambda use: use.emergencies.expire(own.last + 1)) >= 1
+    assert on_file(server, mongo_uri, "org2", key) == []
+    assert on_file(server, mongo_uri, "org1", key) == [other]
+
+
+def test_it_stays_longer_than_any_approval_lasts(tmp_path: Path) -> None:
+    def kept(**chosen: Any) -> int:
+        return Settings.load(tmp_path, **chosen).emergencies_kept_days
+
+    assert kept() == 10_958
+    assert kept(audit_retention_days=200) == 200
+    assert kept(emergency_retention_days=300) == 300
+    assert kept(emergency_retention_days=300, offline_access_days=365) == 366
 
 
 def test_a_refusal_after_the_end_comes_out_again(server: Live, key: str) -> None:

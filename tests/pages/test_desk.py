@@ -406,7 +406,11 @@ def test_the_chain_is_verified_from_the_page(house: House, auditors: dict[str, B
         assert kept
         log.update_one({"_id": mine["id"]}, {"$set": {"at": kept["at"] + 1_000}})
         told, theirs = checked(house, desk), checked(house, other)
+        log.replace_one({"_id": mine["id"]}, {**kept, "ix": []})
+        hidden = checked(house, other)
         log.replace_one({"_id": mine["id"]}, kept)
+    assert "索引不符" in hidden
+    assert mine["id"] in hidden
     assert "发现问题" in told
     assert "被修改：访问记录" in told
     assert mine["id"] not in told

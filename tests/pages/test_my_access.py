@@ -203,3 +203,19 @@ def test_a_guardian_is_told_in_a_patients_list_of_that_patients_records_alone(wa
     (seen,) = [each for each in rows(ward.signed_in(account, PAGE)) if "李医生1" in each]
     assert "患者基本信息" in seen
     assert "检验结果与观察" not in seen
+
+
+def test_who_speaks_for_a_child_is_told_what_the_child_would_be(ward: Ward) -> None:
+    account, id = ward.guardian()
+    grown, other = ward.guardian(years=30)
+    for each in (id, other):
+        ward.server.put(observation(f"o-{each}", each))
+        with ward.doctor("org1") as doctor:
+            assert doctor.get(f"Observation/o-{each}").status_code == 200
+        with ward.doctor("org2") as doctor:
+            assert doctor.get(f"Patient/{each}").status_code == 404
+    found = rows(ward.signed_in(account, PAGE))
+    assert "被拒绝" in found[0]
+    assert "李医生1" in found[1]
+    assert "检验结果与观察" in found[1]
+    assert rows(ward.signed_in(grown, PAGE)) == []

@@ -289,8 +289,11 @@ def test_who_has_signed_in_elsewhere_takes_the_session_along(ward: Ward) -> None
     account = ward.account(ward.person())
     browser = ward.house.browser(account).open("/auth/my")
     assert browser.page.url.path == "/auth/sign-in"
-    browser.sign_in().open("/auth/my")
+    browser.open("/auth/my", lang="en").sign_in()
     assert browser.page.url.path == LIST
+    assert 'href="/auth/my"' in browser.open("/auth/sign-in").text
+    assert browser.open("/auth/sign-in", next="my").page.url.path == LIST
+    assert browser.open("/auth/sign-in", next="https://evil.example.org/").page.url.path == "/auth/sign-in"
     browser.press("sign-out")
     assert browser.open("/auth/my").page.url.path == "/auth/sign-in"
 
@@ -302,3 +305,21 @@ def test_a_denial_is_shown_and_cannot_be_revoked_by_mistake(ward: Ward) -> None:
     assert "拒绝市中心医院查阅" in browser.text
     assert f"{given}/revoke" not in browser.text
     assert not browser.open(f"{LIST}/{given}/revoke").has("revoke")
+
+
+def test_a_guardian_sees_answers_and_ends_what_a_child_was_asked_for(ward: Ward) -> None:
+    shared = number(secrets.randbelow(300_000))
+    account, id = ward.guardian(number=shared)
+    elsewhere = ward.person(number=shared, organization="org2", birthDate=ward.born(8))
+    asked, theirs = ward.asked(id), ward.asked(elsewhere, "org2")
+    browser = ward.signed_in(account)
+    assert "没有可以查看的患者" not in browser.text
+    for each, who in ((asked, "第一人民医院"), (theirs, "市中心医院")):
+        assert f"{who}申请查阅" in card(browser, each)
+    browser.open(f"{LIST}/{asked}").press("agree")
+    assert "授权已生效" in browser.text
+    browser.open(f"{LIST}/{asked}/revoke").press("revoke")
+    assert "授权已撤销，立即生效" in browser.text
+    stranger, _ = ward.guardian()
+    assert f"/my/authorizations/{asked}" not in ward.signed_in(stranger).text
+    assert "没有这份授权" in ward.signed_in(stranger, f"{LIST}/{asked}").text

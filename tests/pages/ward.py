@@ -17,10 +17,11 @@ from pymongo import AsyncMongoClient, MongoClient
 from fhir_server.app import assemble, keyring_of
 from fhir_server.auth.accounts.account import Account
 from fhir_server.auth.accounts.reception import Reception
-from fhir_server.auth.accounts.sessions import CODE, PASSWORD, SESSIONS, digest, new_token
+from fhir_server.auth.accounts.sessions import CODE, PASSWORD, SESSIONS, digest, marked, new_token
 from fhir_server.auth.requester import Role
 from fhir_server.auth.server.authority import Authority
 from fhir_server.auth.server.clients import Client, Kind
+from fhir_server.auth.server.vault import Vault
 from fhir_server.consenting.ways.box import Box
 from fhir_server.consenting.ways.transport import Queue, Sending, StandIn
 from fhir_server.pages.my.visiting import name_of
@@ -126,6 +127,18 @@ class Ward:
         self.server.put(patient(id, name, number, **more), organization=organization)
         return id
 
+    def born(self, years: int) -> str:
+        """Return the birth date of somebody of this age."""
+        return (self.server.clock() - timedelta(days=366 * years)).strftime("%Y-%m-%d")
+
+    def guardian(self, years: int = 8, **more: Any) -> tuple[Account, str]:
+        """Return the account of a new Patient's father, and the Patient's id. years: how old the child is."""
+        child, id = self.person(birthDate=self.born(years), **more), f"r{secrets.token_hex(5)}"
+        father = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "FTH"}]}
+        said = {"patient": {"reference": f"Patient/{child}"}, "relationship": [father], "name": [{"text": "王大明"}]}
+        self.server.put({"resourceType": "RelatedPerson", "id": id, **said})
+        return self.house.account(Role.RELATED_PERSON, f"RelatedPerson/{id}", name="王大明"), child
+
     def account(self, patient: str, name: str = "王小明", **said: Any) -> Account:
         return self.house.account(Role.PATIENT, f"Patient/{patient}", name=name, **said)
 
@@ -135,7 +148,9 @@ class Ward:
         now = self.server.clock()
         row = {"_id": digest(token), "account": account.id, "at": int(now.timestamp()), "factors": [CODE, PASSWORD]}
         with MongoClient[dict[str, Any]](self.uri, tz_aware=True) as mongo:
-            mongo[self.server.settings.database][SESSIONS].insert_one({**row, "until": now + timedelta(hours=1)})
+            mongo[self.server.settings.database][SESSIONS].insert_one(
+                marked(Vault(keyring_of(self.server.settings)), {**row, "until": now + timedelta(hours=1)})
+            )
         browser.http.cookies.set(name_of(secure=False), token, domain="127.0.0.1", path="/")
         return browser.open(path)
 

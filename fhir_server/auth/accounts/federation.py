@@ -127,10 +127,10 @@ class Federation:
 
         Consents name both: with another institution's, its users would see what was granted to that one.
         """
-        told, database = described(provider, claims), self._authority.database
-        if told.department and not await is_department(database, told.department, told.organization):
+        told, of = described(provider, claims), (self._authority.database, self._authority.marks)
+        if told.department and not await is_department(*of, told.department, told.organization):
             told = replace(told, department=None)
-        if told.practitioner_role and not await stored_by(database, told.practitioner_role, told.organization):
+        if told.practitioner_role and not await stored_by(*of, told.practitioner_role, told.organization):
             told = replace(told, practitioner_role=None)
         return told
 
@@ -141,6 +141,7 @@ class Federation:
         """
         type, _, id = account.user.partition("/")
         found = await self._desk.use.resources.many(type, [id], Ungated("whose user a provider speaks for"))
+        self._desk.use.resources.check(type, found.values())
         return any(each["org"] != account.organization for each in found.values())
 
     async def _failed(self, flow: Flow, why: str) -> Response:

@@ -24,6 +24,8 @@ from fhir_server.store.commit import DURABLE
 
 FLOWS = "auth_flows"
 LASTING = timedelta(minutes=20)
+# Where somebody goes on who has signed in for it.
+NEXT = {"my": "/auth/my"}
 UNDER_WAY = {"flow": {"$exists": True}}
 Document = dict[str, Any]
 
@@ -34,13 +36,15 @@ class Flow:
 
     token: as the page has it. began: seconds since 1970. pairs: the authorization request as it came; empty for somebody
     who signs in without an app. launched: the context that the EMR gave, once it was read. secret: of a second factor
-    that is being enrolled. provider: what is remembered while the user is at an institution's provider.
+    that is being enrolled. provider: what is remembered while the user is at an institution's provider. next: which pages of
+    ours somebody signs in for without an app; a name out of NEXT, since a URL could lead anywhere.
     """
 
     token: str = field(repr=False)
     began: int
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     lang: str = "zh"
+    next: str | None = None
     purpose: str | None = None
     reason: str | None = None
     patient: str | None = None
@@ -51,7 +55,7 @@ class Flow:
 
     def begun_anew(self) -> Flow:
         """Return the flow without what anybody has chosen in it: of somebody who has just signed in."""
-        return Flow(self.token, self.began, self.pairs, self.lang)
+        return Flow(self.token, self.began, self.pairs, self.lang, self.next)
 
 
 class Flows:
@@ -62,9 +66,9 @@ class Flows:
         self._vault = vault
         self._clock = clock
 
-    def begin(self, cookie: str, pairs: tuple[tuple[str, str], ...], lang: str) -> Flow:
+    def begin(self, cookie: str, pairs: tuple[tuple[str, str], ...], lang: str, next: str | None = None) -> Flow:
         """Return a new flow of a browser; it is not stored yet."""
-        return self._sealed(Flow("", int(self._clock().timestamp()), pairs, lang), cookie)
+        return self._sealed(Flow("", int(self._clock().timestamp()), pairs, lang, next), cookie)
 
     async def of(self, cookie: str | None, token: str | None) -> Flow | None:
         """Return a browser's flow, None if there is none, it has ended, or it took too long."""
@@ -106,7 +110,7 @@ class Flows:
 
     def _sealed(self, flow: Flow, cookie: str) -> Flow:
         """Return a flow in which nothing is chosen, with what it is as its token."""
-        said = {"began": flow.began, "pairs": flow.pairs, "lang": flow.lang}
+        said = {"began": flow.began, "pairs": flow.pairs, "lang": flow.lang, "next": flow.next}
         sealed = urlsafe_b64encode(self._vault.sealed(_place(cookie), said))
         return replace(flow, token=sealed.rstrip(b"=").decode())
 

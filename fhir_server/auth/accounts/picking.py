@@ -10,6 +10,7 @@ from typing import Any
 from fhir_server.auth.accounts.account import Account
 from fhir_server.auth.requester import ID, Role
 from fhir_server.fhir_json import parse
+from fhir_server.human_names import shown_of
 from fhir_server.interactions.call import Call, Services
 from fhir_server.interactions.perform import perform
 from fhir_server.interactions.routes import Request
@@ -103,20 +104,6 @@ class Picking:
     async def _asked(self, request: Request) -> Json | None:
         answer = await perform(self._use, self._call, request, lambda use: request.run(use, self._call, None))
         return parse(answer.body) if answer.status == 200 else None
-
-
-def shown_of(name: Json) -> str:
-    """Return a HumanName as people write it: Chinese names without spaces.
-
-    >>> shown_of({"family": "张", "given": ["三"]}), shown_of({"family": "Li", "given": ["An"]})
-    ('张三', 'An Li')
-    """
-    if name.get("text"):
-        return str(name["text"])
-    family, given = name.get("family", ""), name.get("given", [])
-    if family.isascii():
-        return " ".join(each for each in (*given, family) if each)
-    return "".join((family, *given))
 
 
 def hidden(number: str) -> str:

@@ -16,8 +16,11 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from fhir_server.auth.server.vault import Vault
+from fhir_server.auth.server.vault import MARK, Vault
+from fhir_server.auth.signed.refusing import logged
+from fhir_server.auth.signed.rows import Fault
 from fhir_server.store.commit import DURABLE
+from fhir_server.store.instants import microseconds
 
 SESSIONS = "auth_sessions"
 # How somebody proved who they are, in words of RFC 8176; "fed": at their institution's provider.
@@ -58,10 +61,24 @@ def form_fits(vault: Vault, cookie: str | None, given: str | None) -> bool:
     )
 
 
+def marked(vault: Vault, row: Document) -> Document:
+    """Return the row of a session with its mark."""
+    return {**row, MARK: vault.mark(*_said(row))}
+
+
+def _said(row: Document) -> tuple[Any, ...]:
+    """Return what the mark of a session is made of; when it ends in milliseconds, as MongoDB keeps it."""
+    ends = microseconds(row["until"]) // 1_000
+    return SESSIONS, row["_id"], row["account"], row["at"], list(row["factors"]), ends
+
+
 class Sessions:
     """The sessions of all browsers, shared by all processes."""
 
-    def __init__(self, database: AsyncDatabase[Document], clock: Callable[[], datetime], *, minutes: int) -> None:
+    def __init__(
+        self, database: AsyncDatabase[Document], vault: Vault, clock: Callable[[], datetime], *, minutes: int
+    ) -> None:
+        self._vault = vault
         self._rows = database.get_collection(SESSIONS, write_concern=DURABLE)
         self._clock = clock
         self._lasting = timedelta(minutes=minutes)
@@ -71,13 +88,16 @@ class Sessions:
         token, now = new_token(), self._clock()
         session = Session(digest(token), account, int(now.timestamp()) if at is None else at, factors)
         row = {"_id": session.id, "account": account, "at": session.at, "factors": sorted(factors)}
-        await self._rows.insert_one({**row, "until": now + self._lasting})
+        await self._rows.insert_one(marked(self._vault, {**row, "until": now + self._lasting}))
         return token, session
 
     async def of(self, cookie: str | None) -> Session | None:
-        """Return the session of a cookie, None if there is none or it has ended."""
+        """Return the session of a cookie, None if there is none, it has ended, or is not as the server stored it."""
         row = await self._rows.find_one({"_id": digest(cookie)}) if cookie else None
         if row is None or row["until"] <= self._clock():
+            return None
+        if not self._vault.fits(row.get(MARK), *_said(row)):
+            await logged(SESSIONS, row["_id"], Fault.CHANGED)
             return None
         return Session(row["_id"], row["account"], row["at"], frozenset(row["factors"]))
 

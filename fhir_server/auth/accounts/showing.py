@@ -117,8 +117,9 @@ async def approve(desk: Reception, visit: Visit, searched: str | None) -> Shown:
 
 async def home(desk: Reception, visit: Visit, searched: str | None) -> Shown:
     enrolled = bool(visit.signed and visit.signed.kept.secret)
-    audits = visit.signed is not None and visit.signed.account.role is Role.AUDITOR
-    return Shown("home", {"home": True, "enrolled": enrolled, "audits": audits, "kept": ()})
+    role = visit.signed.account.role if visit.signed else None
+    leads = {"audits": role is Role.AUDITOR, "patients": role in (Role.PATIENT, Role.RELATED_PERSON)}
+    return Shown("home", {"home": True, "enrolled": enrolled, **leads, "kept": ()})
 
 
 LAUNCH = "launch"

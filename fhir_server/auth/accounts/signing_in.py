@@ -87,6 +87,7 @@ class SigningIn:
     async def enrol(self, signed: Signed, secret: str, code: str) -> Signed | Failed:
         """Return the session that the first code of a new secret completes; the secret is kept from then on."""
         if wait := await self._attempts.begin(CODE, signed.account.id):
+            await self.record(signed.account, "second factor, enrolment, waiting", done=False)
             return Failed(wait)
         step = step_of(secret, code, now=self._clock().timestamp(), after=0)
         if step is None or not await self._users.enrol(signed.account.id, secret, step=step):

@@ -59,7 +59,7 @@ def opened(settings: Settings, keyring: Keyring, database: Database, use: Servic
     """Return the parts of sign-in of an installation. use: the services under any state of the definitions."""
     vault, clock = Vault(keyring), use.clock
     users = Users(authority.register, vault)
-    sessions = Sessions(database, clock, minutes=settings.session_minutes)
+    sessions = Sessions(database, vault, clock, minutes=settings.session_minutes)
     return Reception(
         use=use,
         users=users,

@@ -11,8 +11,8 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from consent_engine.proxies import Mandate, read_proxies
-from consent_engine.vocabulary import ROLE_CODE
 from fhir_server.consenting.asked import NotVerified, Proof, Request
+from fhir_server.consenting.speaking import GUARDIANS, roles
 from fhir_server.consenting.ways.addresses import number_of
 from fhir_server.consenting.ways.codes import Holder
 from fhir_server.consenting.ways.desk import Desk
@@ -23,10 +23,6 @@ from fhir_server.store.instants import moment
 Json = Mapping[str, Any]
 TOLD = "如患者未满18周岁且登记了监护人的手机号码，验证码已发给监护人，5分钟内有效。请监护人核对后把验证码告诉您。"
 LAPSED = "监护人目前不能代患者决定（患者已成年，或监护关系已终止）。"
-# RoleCode: parents in law, and who was made guardian.
-GUARDIANS = frozenset(
-    {"GUARD", "PRN", "FTH", "MTH", "NPRN", "NFTH", "NMTH", "ADOPTP", "ADOPTF", "ADOPTM", "STPPRN", "STPFTH", "STPMTH"}
-)
 
 
 class Guardian:
@@ -71,12 +67,6 @@ def guardians(patient: Json, related: Iterable[Json], *, at: datetime, zone: tzi
     """Return those RelatedPersons who are guardians of a patient who is surely under age, the appointed ones first."""
     able = [each for each in related if roles(each) & GUARDIANS and may_speak(patient, each, at=at, zone=zone)]
     return sorted(able, key=lambda each: ("GUARD" not in roles(each), each["id"]))
-
-
-def roles(related: Json) -> frozenset[str]:
-    """Return the codes (RoleCode) of what somebody is to the patient."""
-    codings = (coding for each in related.get("relationship", ()) for coding in each.get("coding", ()))
-    return frozenset(each["code"] for each in codings if each.get("system") == ROLE_CODE and "code" in each)
 
 
 def may_speak(patient: Json, related: Json, *, at: datetime, zone: tzinfo) -> bool:

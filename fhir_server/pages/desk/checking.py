@@ -13,18 +13,21 @@ from typing import Any, NamedTuple
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from fhir_server.audit.event import Happening
+from fhir_server.audit.event import Happening, Touched
 from fhir_server.auth.accounts.browser import form_of as form_sent
+from fhir_server.interactions.call import gate_for
 from fhir_server.interactions.notice import record
-from fhir_server.pages.desk.auditor import Auditor
+from fhir_server.pages.desk.auditor import LOG, Auditor
 from fhir_server.pages.desk.checks import Check, Checks, Stage
 from fhir_server.pages.desk.entering import DESK
 from fhir_server.pages.desk.telling import local
 from fhir_server.store.instants import instant
+from fhir_server.store.resources import Sort
 
 Handle = Callable[[Auditor, HttpRequest], Awaitable[Response]]
 CHAIN = f"{DESK}/chain"
 MOST_IDS = 100
+BY_ID: Sort = [("_id", 1)]
 STAGES = {Stage.RUNNING: "chain_running", Stage.FAILED: "chain_failed", Stage.BROKEN: "chain_broken"}
 NUMBERS = ("events", "before", "expired", "writers", "anchors", "unnamed")
 
@@ -107,9 +110,13 @@ async def _findings(auditor: Auditor, findings: list[Mapping[str, Any]]) -> list
 
 
 async def _own(auditor: Auditor, ids: list[str]) -> frozenset[str]:
-    """Return those of the events that the auditor may see."""
-    found = await auditor.search((("_id", ",".join(ids)), ("_count", str(MOST_IDS)), ("_elements", "id")))
-    return frozenset(each["id"] for each in found.events)
+    """Return those of the events that the auditor may see. They are not opened: what was changed does not open."""
+    use, call = auditor.use, auditor.call
+    wanted: dict[str, Any] = {"_id": {"$in": ids}}
+    rows = await use.resources.find(LOG, wanted, gate_for(use, call, LOG, "s"), sort=BY_ID, limit=0, shown={"_id": 1})
+    told = tuple(Touched(f"{LOG}/{each['_id']}") for each in rows)
+    await record(use, call, Happening("search-type", touched=told, query=f"{LOG}?chain"))
+    return frozenset(each["_id"] for each in rows)
 
 
 def _place(finding: Mapping[str, Any]) -> str:

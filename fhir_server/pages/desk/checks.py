@@ -18,7 +18,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from fhir_server.audit.verifying import verified
+from fhir_server.audit.verifying import Refile, verified
 from fhir_server.auth.server.vault import Vault
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.store.commit import DURABLE
@@ -56,16 +56,26 @@ class Check:
 
 
 class Checks:
-    """Starts verifications and keeps their results. now: the present instant in microseconds since 1970 UTC."""
+    """Starts verifications and keeps their results.
+
+    now: the present instant in microseconds since 1970 UTC. refiling: gives, for one verification, what works out what an
+    event is filed under, so that one is found that was hidden from searches.
+    """
 
     def __init__(
-        self, database: AsyncDatabase[Document], keyring: Keyring, vault: Vault, now: Callable[[], int]
+        self,
+        database: AsyncDatabase[Document],
+        keyring: Keyring,
+        vault: Vault,
+        now: Callable[[], int],
+        refiling: Callable[[], Refile],
     ) -> None:
         self._database = database
         self._rows = database.get_collection(CHECKS, write_concern=DURABLE)
         self._keyring = keyring
         self._vault = vault
         self._now = now
+        self._refiling = refiling
         self._one = asyncio.Semaphore(1)
         self._running: set[asyncio.Task[None]] = set()
 
@@ -110,7 +120,7 @@ class Checks:
 
         try:
             async with self._one:
-                report = await verified(self._database, self._keyring, progress=more)
+                report = await verified(self._database, self._keyring, refile=self._refiling(), progress=more)
             said = self._vault.sealed(_place(institution), report.content())
             await self._set(institution, run, stage=str(Stage.DONE), ended=self._now(), report=said, looked=looked[0])
         except Exception as error:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from fhir_server.audit.basis import CLOSED, EMERGENCY, PATIENT, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE
-from fhir_server.auth.accounts.picking import shown_of
+from fhir_server.human_names import shown_of
 from fhir_server.pages.desk.words import Speech
 
 Json = Mapping[str, Any]
@@ -90,7 +90,7 @@ def lines(event: Json, names: Names, speech: Speech, zone: tzinfo) -> list[Line]
         Line("glass", (speech("glass_closed"),) if said.get(EMERGENCY) == (CLOSED,) else ()),
         Line("patients", tuple(patients(event))),
         Line("context", said.get(PATIENT, ())),
-        Line("records", tuple(_of_role(event, RESOURCE_ROLE))),
+        Line("records", tuple(_records(event))),
         Line("query", tuple(line for each in queries(event) for line in query_lines(each))),
         Line("grounds", tuple(grounds(event, speech))),
         Line("basis", tuple(_basis(said, speech))),
@@ -232,6 +232,14 @@ def _of_role(event: Json, role: str) -> Iterator[str]:
     for each in event.get("entity", ()):
         if (each.get("role") or {}).get("code") == role and "what" in each:
             yield str(each["what"].get("reference", ""))
+
+
+def _records(event: Json) -> Iterator[str]:
+    """Yield the records that an event is about, without the Patients whom a search named and did not find."""
+    searched = interaction(event).startswith("search") and event.get("outcome") == "0"
+    for each in _of_role(event, RESOURCE_ROLE):
+        if not searched or "/_history/" in each or not each.startswith("Patient/"):
+            yield each
 
 
 def _basis(said: Mapping[str, tuple[str, ...]], speech: Speech) -> Iterator[str]:

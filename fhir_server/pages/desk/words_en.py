@@ -165,7 +165,6 @@ HAPPENINGS = {
     "consent-revoked": "Authorization revoked",
     "consent-reminded": "Reminder of an authorization that ends",
     "disclose": "Exchange with a platform",
-    "receive": "Data received from elsewhere",
     "destroy": "Data destroyed",
     "log-expiry": "Events removed after their retention time",
 }

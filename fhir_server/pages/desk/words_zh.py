@@ -171,7 +171,6 @@ HAPPENINGS = {
     "consent-revoked": "撤销授权",
     "consent-reminded": "提醒授权即将到期",
     "disclose": "与平台交换数据",
-    "receive": "接收外院数据",
     "destroy": "销毁数据",
     "log-expiry": "清除超过保存期限的访问记录",
 }

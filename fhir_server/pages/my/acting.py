@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fhir_server.auth.accounts.account import Account
-from fhir_server.auth.accounts.picking import shown_of
 from fhir_server.auth.requester import ID, Role
+from fhir_server.consenting.speaking import patients_of, speaking_now
 from fhir_server.fhir_json import parse
+from fhir_server.human_names import shown_of
 from fhir_server.interactions.call import Answer, Call, Services
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.perform import perform
@@ -39,21 +40,31 @@ class Acting:
         self.call = Call(account.requester(SCOPE), use.settings.public_base)
 
     async def patient(self) -> str | None:
-        """Return the id of the patient whom the account is or stands for, None if they may see none."""
+        """Return the id of the patient whom the account is, speaks for, or may see as a related person; None: of nobody."""
         type, _, id = self.account.user.partition("/")
         if type == "RelatedPerson":
+            if spoken := await self._spoken():
+                return spoken
             related = await self._read(type, id)
             reference = ((related or {}).get("patient") or {}).get("reference", "")
             type, _, id = reference.removeprefix(f"{self.call.base}/").partition("/")
         return id if type == "Patient" and await self._read("Patient", id) else None
 
-    async def may_see(self, patient: str) -> bool:
-        """Return whether a Patient is one of this account's."""
-        return await self._read("Patient", patient) is not None
-
     async def consents(self, patient: str) -> list[Json]:
         """Return the Consents of the person that the account may see, the newest first."""
-        asked: Pairs = (("patient", f"Patient/{patient}"), ("_sort", "-_lastUpdated"), ("_count", str(A_PAGE)))
+        whose = await self._use.gatekeeper.sources.spoken(self.call.requester, self._use.clock())
+        patients = {f"Patient/{each['_id']}" for each in await patients_of(self._use, whose)} if whose else None
+        # Who speaks for a patient does not see their Patients, by which a search would find what others have asked for.
+        named = (("patient", f"Patient/{patient}"),) if patients is None else ()
+        found = await self._searched((*named, ("_sort", "-_lastUpdated"), ("_count", str(A_PAGE))))
+        return [each for each in found if patients is None or each["patient"].get("reference") in patients]
+
+    async def _spoken(self) -> str | None:
+        """Return the id of the Patient for whom the account speaks now."""
+        return await speaking_now(self._use).patient(self.account.user, self._use.clock())
+
+    async def _searched(self, asked: Pairs) -> list[Json]:
+        """Return the Consents that a search finds, page by page."""
         found: list[Json] = []
         while asked and len(found) < MOST_CONSENTS:
             page = await self._asked(Request("search-type", "POST", "Consent", None, pairs=asked, posted=True)) or {}

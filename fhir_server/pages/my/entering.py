@@ -22,7 +22,7 @@ from fhir_server.pages.rendering import page
 from fhir_server.pages.words import LANGUAGES
 
 HOME, SIGN_IN, SIGN_OUT = "/my/authorizations", "/my/sign-in", "/my/sign-out"
-ALONG, ELSEWHERE = "/auth/my", "/auth/sign-in"
+ALONG, ELSEWHERE = "/auth/my", "/auth/sign-in?next=my"
 LONGEST_LOGIN = 200
 
 

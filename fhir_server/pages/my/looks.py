@@ -1,8 +1,9 @@
 """Who has looked at a person's records: of AuditEvents what concerns these alone, for the person and who speaks for them.
 
 Nobody but auditors sees the log (ADR 10). This is the one list that is made of it for others (ADR 36): an event counts if
-it names the person as a patient and, for a guardian, if it is about a record that they may see. What it tells of other
-patients, of their records and of what was searched for is left out.
+it names the person as a patient. Who speaks for the person is told what the person is (consenting/speaking.py); another
+related person only of records that they may see. What it tells of other patients, of their records and of what was searched
+for is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, Happening, Outc
 from fhir_server.audit.filing import NAMED
 from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.requester import Role
+from fhir_server.consenting.speaking import patients_of
 from fhir_server.errors import Absent
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.call import REPORTED, Answer, Call, Services
@@ -70,6 +72,17 @@ class Look:
     reason: str | None
 
 
+class Mine(NamedTuple):
+    """Whose accesses are told. patients: ids of the person's Patients. gate: by which their records are looked up.
+
+    whole: accesses are told too of which none of the records may be seen.
+    """
+
+    patients: frozenset[str]
+    gate: RequestGate | Ungated
+    whole: bool
+
+
 class Found(NamedTuple):
     """An event, opened."""
 
@@ -85,13 +98,13 @@ async def looks(use: Services, call: Call, patient: str, *, after: Place | None,
     """
     gate = use.gatekeeper.gate(call.requester, "s")
     gate.begin()
-    mine = await _mine(use, gate, patient)
+    mine = await _mine(use, call, gate, patient)
     found: list[tuple[Place, Look]] = []
     place: Place | None = after
-    filter = _filter(use, call, mine, own=own)
+    filter = _filter(use, call, mine.patients, own=own)
     while len(found) <= A_PAGE:
         rows = await _events(use, gate, filter, place)
-        found += await _of_them(use, call, gate, mine, rows)
+        found += await _of_them(use, mine, rows)
         if len(rows) < READ_AT_ONCE:
             break
         place = _place(rows[-1])
@@ -102,14 +115,20 @@ async def looks(use: Services, call: Call, patient: str, *, after: Place | None,
     return Answer(200, dump({"looks": [asdict(each) for _, each in page], "next": following}))
 
 
-async def _mine(use: Services, gate: RequestGate, patient: str) -> frozenset[str]:
-    """Return the ids of the person's Patients that the requester may see. Raises Absent."""
+async def _mine(use: Services, call: Call, gate: RequestGate, patient: str) -> Mine:
+    """Return whose accesses are told. Raises Absent if the requester neither speaks for the Patient nor may see them."""
+    if spoken := await use.gatekeeper.sources.spoken(call.requester, gate.now):
+        theirs = frozenset(each["_id"] for each in await patients_of(use, spoken))
+        if patient in theirs:
+            await gate.stands()
+            return Mine(theirs, Ungated("of which records an access was, for who speaks for the person"), whole=True)
     references = (f"Patient/{patient}",)
     persons = Persons(use, gate)
     if not await persons.seen(references):
         raise Absent
     others = await persons.others(references)
-    return frozenset(each.removeprefix("Patient/") for each in (*references, *others))
+    found = frozenset(each.removeprefix("Patient/") for each in (*references, *others))
+    return Mine(found, gate, whole=call.requester.role is Role.PATIENT)
 
 
 def _filter(use: Services, call: Call, mine: frozenset[str], *, own: bool) -> Document:
@@ -136,15 +155,12 @@ def _place(found: Found) -> Place:
     return Place(found.document["at"], found.document["_id"])
 
 
-async def _of_them(
-    use: Services, call: Call, gate: RequestGate, mine: frozenset[str], rows: Iterable[Found]
-) -> list[tuple[Place, Look]]:
+async def _of_them(use: Services, mine: Mine, rows: Iterable[Found]) -> list[tuple[Place, Look]]:
     """Return what is to be told of the events that concern the person, in their order."""
-    meant = [each for each in rows if _concerns(each, mine)]
-    records = await _records(use, gate, mine, (each.event for each in meant))
-    told = [(_place(each), _look(each, mine, records)) for each in meant]
-    of_patient = call.requester.role is Role.PATIENT
-    return [(place, look) for place, look in told if of_patient or look.types]
+    meant = [each for each in rows if _concerns(each, mine.patients)]
+    records = await _records(use, mine.gate, mine.patients, (each.event for each in meant))
+    told = [(_place(each), _look(each, mine.patients, records)) for each in meant]
+    return [(place, look) for place, look in told if mine.whole or look.types]
 
 
 def _concerns(found: Found, mine: frozenset[str]) -> bool:
@@ -160,7 +176,9 @@ def _concerns(found: Found, mine: frozenset[str]) -> bool:
     return not done or f"Organization/{found.document['org']}" == _organization(found.event)
 
 
-async def _records(use: Services, gate: RequestGate, mine: frozenset[str], events: Iterable[Json]) -> frozenset[Named]:
+async def _records(
+    use: Services, gate: RequestGate | Ungated, mine: frozenset[str], events: Iterable[Json]
+) -> frozenset[Named]:
     """Return which of the records that events name are the person's, and may be seen by the requester.
 
     A deleted one counts where an event names this person alone: what is only one of many in a list is not looked up.
@@ -190,7 +208,7 @@ def _is_theirs(document: Document, mine: frozenset[str]) -> bool:
 def _look(found: Found, mine: frozenset[str], records: frozenset[Named]) -> Look:
     event = found.event
     user: Json = next((each for each in event["agent"] if each.get("requestor")), {})
-    touched = [named for named in _named(event, RESOURCE_ROLE) if named in records]
+    touched = [named for named in _shown(event) if named in records]
     emergency = _emergency(event, mine)
     reasons = [each.get("text") for each in user.get("purposeOfUse", ())]
     return Look(
@@ -199,7 +217,7 @@ def _look(found: Found, mine: frozenset[str], records: frozenset[Named]) -> Look
         role=next((each.get("text", "") for each in user.get("role", ())), ""),
         organization=_organization(event) or "",
         purpose=next((code["code"] for each in event.get("purposeOfEvent", ()) for code in each["coding"]), ""),
-        did=_did(event),
+        did=_did(event, mine),
         refused=event["outcome"] != Outcome.DONE.value,
         types=tuple(sorted({type for type, _ in touched})),
         consents=tuple(sorted({id for type, id in _named(event, CONSENT_ROLE) if (type, id) in records})),
@@ -209,12 +227,21 @@ def _look(found: Found, mine: frozenset[str], records: frozenset[Named]) -> Look
     )
 
 
-def _did(event: Json) -> str:
-    """Return what was done: a step of an authorization, a question for its status, or what AuditEvent.action says."""
+def _did(event: Json, mine: frozenset[str]) -> str:
+    """Return what was done: a step of an authorization, a question for its status or for records, or AuditEvent.action.
+
+    A search that named the person, and showed nothing of them, was an attempt or asked for a number (interactions/notice.py).
+    """
     queries = (b64decode(each["query"]).decode() for each in event.get("entity", ()) if "query" in each)
     if STEP in event.get("outcomeDesc", ""):
         return "step"
-    return "status" if any(each.endswith(STATUS) for each in queries) else str(event.get("action", "E"))
+    if any(each.endswith(STATUS) for each in queries):
+        return "status"
+    theirs = {("Patient", each) for each in mine}
+    if not theirs.intersection(_named(event, PATIENT_ROLE)) - _unseen(event):
+        told = (details_of(event) or {}).get("results", ())
+        return "searched" if _shown(event) or told == ("0",) else "counted"
+    return str(event.get("action", "E"))
 
 
 def _emergency(event: Json, mine: frozenset[str]) -> bool:
@@ -228,6 +255,21 @@ def _organization(event: Json) -> str | None:
     """Return the reference of the institution for which the requester acted."""
     references = (each.get("who", {}).get("reference", "") for each in event["agent"] if not each.get("requestor"))
     return next((each for each in references if each.startswith("Organization/")), None)
+
+
+def _shown(event: Json) -> list[Named]:
+    """Return the resources that an event is about, without the Patients who were only asked for."""
+    unseen = _unseen(event)
+    return [each for each in _named(event, RESOURCE_ROLE) if each not in unseen]
+
+
+def _unseen(event: Json) -> set[Named]:
+    """Return the Patients whom a search named, and of whom it showed nothing: they are named without a version."""
+    if event["outcome"] != Outcome.DONE.value or details_of(event) is None:
+        return set()
+    named = ((each.get("role") or {}).get("code") == RESOURCE_ROLE and each["what"] for each in event["entity"])
+    found = (NAMED.fullmatch(each.get("reference", "")) for each in named if each)
+    return {(each[1], each[2]) for each in found if each and each[1] == "Patient" and each[3] is None}
 
 
 def _named(event: Json, role: str) -> list[Named]:

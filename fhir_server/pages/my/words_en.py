@@ -87,6 +87,8 @@ TEXTS = {
     "look_D": "deleted",
     "look_step": "took a step of an authorization",
     "look_status": "asked whether you have given an authorization",
+    "look_searched": "searched for your records: nothing was seen",
+    "look_counted": "asked how many records there are",
     "look_refused": "Refused: nothing was seen",
     "look_what": "What",
     "look_basis": "By",

@@ -92,6 +92,8 @@ TEXTS = {
     "look_D": "删除",
     "look_step": "办理授权手续",
     "look_status": "查询您是否已授权",
+    "look_searched": "检索您的记录：没有看到任何内容",
+    "look_counted": "询问符合条件的记录有多少条",
     "look_refused": "被拒绝：没有看到任何内容",
     "look_what": "内容",
     "look_basis": "依据",

@@ -148,9 +148,9 @@ def house(federated: House, small: Small) -> Iterator[House]:
     federated.there.close()  # type: ignore[attr-defined]
 
 
-def gone(house: House, provider: str) -> tuple[Browser, dict[str, str]]:
-    """Return a browser on its way to a provider, and what it brings there."""
-    browser = house.browser().ask()
+def gone(house: House, provider: str, browser: Browser | None = None) -> tuple[Browser, dict[str, str]]:
+    """Return a browser on its way to a provider, and what it brings there. browser: at the page of sign-in."""
+    browser = browser or house.browser().ask()
     link = browser.text.split(f'provider={provider}"')[0].rsplit('href="', 1)[1].replace("&amp;", "&")
     browser._at(browser.http.get(f"{house.origin}{link}provider={provider}"))
     return browser, dict(parse_qsl(urlsplit(browser.page.headers["location"]).query))
@@ -191,6 +191,14 @@ def test_what_a_provider_says_is_what_the_token_says(house: House, small: Small)
     sent = small.asked[-1]
     assert sent["code_verifier"]
     assert sent["authorization"].startswith("Basic ")
+
+
+def test_who_came_for_their_own_pages_gets_there_by_the_provider_too(house: House, small: Small) -> None:
+    browser, brought = gone(house, "small", house.browser().open("/auth/my"))
+    small.nonce = brought["nonce"]
+    back(house, browser, code="c", state=brought["state"])
+    assert browser.page.url.path == "/my/sign-in"
+    assert "不是患者或监护人的账户" in browser.text
 
 
 def test_the_account_is_the_same_the_next_time(house: House, small: Small) -> None:

@@ -106,6 +106,21 @@ def test_codes_cannot_be_guessed_on_and_on(house: House) -> None:
     assert "秒后重试" in browser.press("code", code=browser.code()).text
 
 
+def test_who_has_to_wait_with_a_new_second_factor_is_in_the_log(house: House) -> None:
+    doctor = house.doctor(enrolled=False)
+    browser = house.browser(doctor).ask().press("sign-in", login=doctor.login, password=PASSWORD)
+    for _ in range(5):
+        browser.press("enrol", code="000000")
+    assert "秒后重试" in browser.press("enrol", code="000000").text
+    with house.server.client("auditor", "Practitioner/auditor", "org1", "HOPERAT", scope="user/*.rs") as auditor:
+        about = {"agent": doctor.user, "subtype": "110122", "_count": "100"}
+        found = auditor.get("AuditEvent", params=about).json()["entry"]
+    told = [
+        each["resource"]["outcomeDesc"] for each in found if "enrolment, waiting" in each["resource"]["outcomeDesc"]
+    ]
+    assert told == ["HTTP 401 second factor, enrolment, waiting"]
+
+
 def test_a_doctor_without_a_second_factor_sets_one_up(house: House) -> None:
     doctor = house.doctor(enrolled=False)
     browser = house.browser(doctor).ask().press("sign-in", login=doctor.login, password=PASSWORD)

@@ -11,7 +11,7 @@ import httpx
 from fhir_server.consenting.ways import app, paper
 from fhir_server.consenting.ways.paper import sm3
 from tests.consenting.ways.reading import messages
-from tests.consenting.world import ASKS, KEEPS, asked, both, doctor, done, person, step
+from tests.consenting.world import ASKS, KEEPS, asked, both, doctor, done, person, status, step
 from tests.consenting.world import ask as asking
 from tests.live import Live
 
@@ -68,6 +68,10 @@ def test_a_signed_form_is_kept_by_its_digest_with_who_has_checked_it(server: Liv
         assert paper.TOLD in json.dumps(answer.json(), ensure_ascii=False)
         assert "第一人民医院" in answer.text
         active = done(client, answer.json()["id"], "verify", document="DocumentReference/form1", witness=by)
+        standing = status(client, "signed-1")
+        assert (standing["status"], standing["opens"]) == ("active", "own")
+        assert standing["custodian"] == {"reference": f"Organization/{ASKS}"}
+        assert KEEPS not in str(standing)
         told = {each["url"].rpartition("/")[2]: each for each in active["verification"][0]["extension"]}
         kept = {each["url"]: each for each in told["verification-evidence"]["extension"]}
         assert told["verification-way"]["valueCode"] == "paper"

@@ -68,10 +68,12 @@ export function scanOf(patient, { type, name, data }) {
   };
 }
 
-/** Return {state, until, consent} of the answer of $authorization-status; state is "none" where there is nothing. */
+/** Return {state, until, consent, opens} of the answer of $authorization-status; state is "none" where there is nothing.
+ * opens: of what holds, "all" or "own": whose records. */
 export function statusOf(parameters) {
   const said = Object.fromEntries((parameters.parameter ?? []).map(({ name, ...value }) => [name, Object.values(value)[0]]));
-  return { state: said.status ?? "none", until: said.until ?? null, consent: said.consent?.reference ?? null };
+  const { status: state = "none", until = null, opens = null } = said;
+  return { state, until, opens, consent: said.consent?.reference ?? null };
 }
 
 /** Return {id, way, said, waits} of a Consent that was asked for in this way; null of any other. said: what who asked is

@@ -18,15 +18,13 @@ import { alert } from "./problems.js";
 import { base64, shown } from "./reading.js";
 
 const EVERY = 10_000; // milliseconds between looks while the patient is to answer
-// What an authorization that was given by a way may leave closed.
-const OPENS = { paper: "paperOpens", sms: "codeOpens", message: "codeOpens", guardian: "codeOpens" };
 const DAYS = [["day1", 1], ["days7", 7], ["days30", 30]];
 
 export class AuthorizationView {
   /** page: {fhir, patient, user, say, changed}. user: reference of the Practitioner. changed() is called when records may
    * have opened or closed. */
   constructor(element, page) {
-    Object.assign(this, { element, page, status: null, problem: null, asked: null, basis: null, request: null, asking: false });
+    Object.assign(this, { element, page, status: null, problem: null, asked: null, request: null, asking: false });
     this._turn = Promise.resolve();
     document.addEventListener("visibilitychange", () => this.watch());
   }
@@ -49,19 +47,18 @@ export class AuthorizationView {
     this.watch();
   }
 
-  /** Learn the status; what it rests on; and the request that waits: the one made here, else the one that the status is of. */
+  /** Learn the status, and the request that waits: the one made here, else the one that the status is of. */
   async look() {
     const { fhir, patient } = this.page;
     const status = statusOf(await fhir.operate(`Patient/${patient}/$authorization-status`));
     const read = async (reference) => (reference ? requestOf(await fhir.read(reference)) : null);
-    const basis = await read(status.consent);
-    const request = this.asked && this.asked !== status.consent ? await read(this.asked) : basis;
-    Object.assign(this, { status, basis, request: request?.waits ? request : null });
+    const request = await read(this.asked ?? status.consent);
+    Object.assign(this, { status, request: request?.waits ? request : null });
   }
 
   /** All that is shown, as one text. */
   get seen() {
-    return JSON.stringify([this.status, this.basis, this.request]);
+    return JSON.stringify([this.status, this.request]);
   }
 
   /** While the patient is to answer, look again every few seconds, as long as the page is looked at. */
@@ -96,16 +93,15 @@ export class AuthorizationView {
 
   standing() {
     const { say } = this.page;
-    const { state, until } = this.status;
-    const limits = OPENS[this.basis?.way];
+    const { state, until, opens } = this.status;
+    const own = state === "active" && opens === "own";
     return h(
       "div",
       { class: `standing ${state}` },
       h("p", { class: "quiet", text: say("statusFor") }),
       h("p", { id: "state", class: "state", "data-state": state, text: say(`state.${state}`) }),
       until && h("p", { text: say("until", { date: shown(until) }) }),
-      h("p", { text: say(`about.${state}`) }),
-      state === "active" && limits && h("p", { text: say(limits) }),
+      h("p", { id: "opens", "data-opens": opens, text: say(own ? "ownOpens" : `about.${state}`) }),
       h("button", { type: "button", class: "second", id: "refresh", text: say("refresh"), on: { click: () => this.load() } }),
     );
   }
