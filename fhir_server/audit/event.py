@@ -57,7 +57,6 @@ ACTIONS = {
     "update": "U",
     "patch": "U",
     "delete": "D",
-    "receive": "C",
     "purge": "D",
     "consent-requested": "C",
     "consent-verified": "U",
@@ -148,21 +147,18 @@ def audit_event(
     at: microseconds since 1970 UTC. own: it is for the auditors of the requester's institution. address: where the request
     came from, "" if from nowhere.
     """
+    when = instant(at)
+    before, behind = _of_kind(
+        happening.interaction, happening.outcome, happening.status, happening.note, requester, address
+    )
     event: dict[str, Any] = {
         "resourceType": "AuditEvent",
         "id": id,
-        "meta": {"versionId": "1", "lastUpdated": instant(at)},
-        **codings(happening.interaction, REST, INTERACTIONS),
-        "action": ACTIONS.get(happening.interaction, "E"),
-        "recorded": instant(at),
-        "outcome": happening.outcome.value,
+        "meta": {"versionId": "1", "lastUpdated": when},
+        **before,
+        "recorded": when,
+        **behind,
     }
-    if happening.outcome is not Outcome.DONE or happening.note:
-        event["outcomeDesc"] = " ".join(part for part in (f"HTTP {happening.status}", happening.note) if part)
-    if requester:
-        event["purposeOfEvent"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}]}]
-    event["agent"] = _agents(requester, happening.interaction, address)
-    event["source"] = {"observer": {"display": SERVER}, "type": [_coding("security-source-type", "4")]}
     entities = list(_entities(happening))
     if happening.basis and requester:
         count = len(happening.touched) if happening.count is None else happening.count
@@ -174,8 +170,23 @@ def audit_event(
 
 
 @lru_cache(KNOWN_AGENTS)
+def _of_kind(
+    interaction: str, outcome: Outcome, status: int, note: str | None, requester: Requester | None, address: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the elements that events of a kind share, before and behind `recorded`; the same objects for the same."""
+    before = {**codings(interaction, REST, INTERACTIONS), "action": ACTIONS.get(interaction, "E")}
+    behind: dict[str, Any] = {"outcome": outcome.value}
+    if outcome is not Outcome.DONE or note:
+        behind["outcomeDesc"] = " ".join(part for part in (f"HTTP {status}", note) if part)
+    if requester:
+        behind["purposeOfEvent"] = [{"coding": [{"system": PURPOSES, "code": requester.purpose}]}]
+    behind["agent"] = _agents(requester, interaction, address)
+    behind["source"] = {"observer": {"display": SERVER}, "type": [_coding("security-source-type", "4")]}
+    return before, behind
+
+
 def _agents(requester: Requester | None, interaction: str, address: str) -> list[dict[str, Any]]:
-    """Return the agents: the user, the institution, the client and the server; the same objects for the same."""
+    """Return the agents: the user, the institution, the client and the server."""
     client, server = machines(interaction)
     agents = list(_people(requester))
     if address or (requester and requester.client):
@@ -217,18 +228,18 @@ def _entities(happening: Happening) -> Iterable[dict[str, Any]]:
         type = each.reference.partition("/")[0]
         yield {
             "what": {"reference": each.reference},
-            "type": {"system": RESOURCE_TYPES, "code": type} if found else _coding("audit-entity-type", "2"),
-            "role": _role(RESOURCE_ROLE),
+            "type": {"system": RESOURCE_TYPES, "code": type} if found else OBJECT,
+            "role": RESOURCE,
         }
     for patient in sorted({patient for each in happening.touched for patient in each.patients}):
         yield {
             "what": {"reference": f"Patient/{patient}"},
-            "type": _coding("audit-entity-type", "1"),
-            "role": _role("1"),
+            "type": PERSON,
+            "role": PATIENT,
         }
     if happening.query is not None:
         encoded = base64.b64encode(happening.query.encode()).decode()
-        yield {"type": _coding("audit-entity-type", "2"), "role": _role("24"), "query": encoded}
+        yield {"type": OBJECT, "role": QUERY, "query": encoded}
     yield from _grounds(_joint({each.grounds for each in happening.touched}))
 
 
@@ -270,3 +281,6 @@ def _role(code: str) -> dict[str, Any]:
 
 # What lists the provisions that decided beside those that are named.
 OTHERS = {"type": {"system": RESOURCE_TYPES, "code": "Consent"}, "role": _role(CONSENT_ROLE)}
+# What the entities of most events hold.
+OBJECT, PERSON = _coding("audit-entity-type", "2"), _coding("audit-entity-type", "1")
+RESOURCE, PATIENT, QUERY = _role(RESOURCE_ROLE), _role("1"), _role("24")

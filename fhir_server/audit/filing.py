@@ -9,14 +9,15 @@ is filed under is the union of what its parts are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fhir_server.audit.basis import DECISION, SECURITY_RESOURCE
 from fhir_server.audit.event import OTHERS
 from fhir_server.search.project import Projector
+from fhir_server.store.common import common
 from fhir_server.store.terms import self_term
 
 Document = dict[str, Any]
@@ -36,15 +37,24 @@ _VARYING = frozenset({"id", "meta", "recorded", "entity"})
 class _Part:
     """What a part of an event is filed under.
 
-    number: tells it from others. ix, has: keyed terms. varying: plain terms with SPECIMEN where the id comes. links: by
+    number: tells it from others. ix, cx, has: keyed terms. varying: plain terms with SPECIMEN where the id comes. links: by
     parameter, references, likewise.
     """
 
     number: int
     ix: frozenset[int]
+    cx: frozenset[int]
     has: frozenset[int]
     varying: tuple[str, ...]
     links: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class _Together(NamedTuple):
+    """What several parts are filed under."""
+
+    ix: frozenset[int]
+    cx: list[int]
+    has: list[int]
 
 
 _Named: TypeAlias = tuple[list[int], list[tuple[str, list[int]]]]
@@ -56,6 +66,8 @@ class Filing:
     def __init__(self, projector: Projector, term: Callable[[str], int]) -> None:
         self._projector = projector
         self._term = term
+        self._common = common("AuditEvent", term)
+        self._together: dict[tuple[int, ...], _Together] = {}
         self._parts: dict[Hashable, _Part] = {}
         self._named: dict[tuple[int, str], _Named] = {}
         self._numbers = count()
@@ -66,31 +78,52 @@ class Filing:
         kind: events that share it differ in nothing but their time and their entities. at: microseconds since 1970
         UTC, the time that the event was recorded.
         """
-        ix, has, to = set[int](), set[int](), dict[str, set[int]]()
-        for part, id in self._taken_apart(event, kind):
-            ix |= part.ix
-            has |= part.has
+        parts = list(self._taken_apart(event, kind))
+        shared = self._shared([part for part, _ in parts])
+        named, to = set[int](), dict[str, list[int]]()
+        for part, id in parts:
             terms, links = self._naming(part, id)
-            ix.update(terms)
+            named.update(terms)
             for code, led in links:
-                to.setdefault(code, set()).update(led)
+                known = to.get(code)
+                to[code] = led if known is None or known == led else sorted({*known, *led})
         fields: Document = {
-            "ix": sorted(ix),
-            "has": sorted(has),
+            "ix": sorted(shared.ix.union(named)),
+            "cx": shared.cx,
+            "has": shared.has,
             # "date" is the only parameter with a range: an instant of whole milliseconds.
             "r": {"date": [{"lo": at, "hi": at + 999}]},
             "s": {"date": at},
         }
+        if not shared.cx:
+            del fields["cx"]
         if to:
-            fields["to"] = {code: sorted(led) for code, led in to.items()}
+            fields["to"] = to
         return fields
+
+    def _shared(self, parts: Sequence[_Part]) -> _Together:
+        """Return what all events of these parts are filed under, whatever they name."""
+        key = tuple(part.number for part in parts)
+        known = self._together.get(key)
+        if known is None:
+            if len(self._together) > KNOWN_KINDS:
+                self._together.clear()
+            known = self._together[key] = _Together(
+                frozenset().union(*(part.ix for part in parts)),
+                sorted(frozenset().union(*(part.cx for part in parts))),
+                sorted(frozenset().union(*(part.has for part in parts))),
+            )
+        return known
 
     def _taken_apart(self, event: Document, kind: Hashable) -> Iterator[tuple[_Part, str]]:
         """Yield the parts of an event, each with the id that it varies in."""
         entities = event.get("entity", ())
-        decided = any(each["type"] is DECISION for each in entities)
-        specimen = {name: value for name, value in event.items() if name not in _VARYING}
-        yield self._known((kind, decided), specimen | ({"entity": [_DECISION]} if decided else {})), ""
+        decided = any([each["type"] is DECISION for each in entities])
+        part = self._parts.get((kind, decided))
+        if part is None:
+            specimen = {name: value for name, value in event.items() if name not in _VARYING}
+            part = self._known((kind, decided), specimen | ({"entity": [_DECISION]} if decided else {}))
+        yield part, ""
         for entity in entities:
             if entity["type"] is DECISION:
                 continue
@@ -122,7 +155,10 @@ class Filing:
             term = self._term
             named = self._named[key] = (
                 [term(each.replace(SPECIMEN, id)) for each in part.varying],
-                [(code, [term(self_term(each.replace(SPECIMEN, id))) for each in led]) for code, led in part.links],
+                [
+                    (code, sorted({term(self_term(each.replace(SPECIMEN, id))) for each in led}))
+                    for code, led in part.links
+                ],
             )
         return named
 
@@ -136,9 +172,11 @@ class Filing:
 
     def _part(self, specimen: Document) -> _Part:
         found = self._projector(specimen)
+        terms = frozenset(self._term(each) for each in found.filed if SPECIMEN not in each)
         return _Part(
             number=next(self._numbers),
-            ix=frozenset(self._term(each) for each in found.filed if SPECIMEN not in each),
+            ix=terms - self._common,
+            cx=terms & self._common,
             has=frozenset(self._term(each) for each in found.present),
             varying=tuple(each for each in found.filed if SPECIMEN in each),
             links=tuple(found.links.items()),

@@ -41,10 +41,15 @@ def consent_step_refused(step: Step, consent: Touched, status: int, *, note: str
     return Happening(f"consent-{step}", Outcome.REFUSED, status, touched=(consent,), note=note)
 
 
+def of_partner(partner: str) -> str:
+    """Return how the note of a transfer names with whom it was."""
+    return f"partner {partner}"
+
+
 def transfer(
     direction: Direction, records: Iterable[Touched], partner: str, *, done: bool = True, note: str | None = None
 ) -> Happening:
     """Return that a bridge moved records, or failed to. partner: the platform's name, which is told in the note."""
-    told = "; ".join(part for part in (f"partner {partner}", note) if part)
+    told = "; ".join(part for part in (of_partner(partner), note) if part)
     outcome, status = (Outcome.DONE, 200) if done else (Outcome.FAILED, 502)
     return Happening(direction, outcome, status, touched=tuple(records), note=told)

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import NONCE_SIZE, TAG_SIZE
+from fhir_server.store.marks import FIELD as MARK
 
 LOG = "AuditEvent"
 FIELD = "chain"
@@ -36,7 +37,7 @@ START = bytes(CODE_SIZE)
 
 # The fields that an event's document has; none other may be in it, since some would change who sees it.
 COVERED = frozenset({"_id", "v", "at", "org", "w", "k", "body", FIELD})
-FILED = frozenset({"ix", "has", "r", "s", "e", "to", "g", "d"})
+FILED = frozenset({"ix", "cx", "has", "r", "s", "e", "to", "g", "d", MARK})
 
 # n, v, at, w.lo, w.hi, k; lengths of the body, the id and the institution's id.
 _NUMBERS = struct.Struct(">QqqqqqIII")

@@ -13,6 +13,7 @@ from fhir_server.auth.requester import Requester
 from fhir_server.fhir_json import dump
 from fhir_server.search.project import Projector
 from fhir_server.store.commit import Committer, Unit
+from fhir_server.store.common import common, split
 from fhir_server.store.ids import new_id
 from fhir_server.store.keys import DataKeys, Owner
 from fhir_server.store.resources import sealed
@@ -50,16 +51,17 @@ class AuditLog:
                 "body": sealed(keys[self._key], "AuditEvent", event["id"], 1, dump(event)),
             }
             kind = (share.interaction, share.outcome, share.status, share.note, requester, where)
-            unit.insert("AuditEvent", document | self._filed(event, kind, at=at))
+            marked = self._keys.marks.marked("AuditEvent", document)
+            unit.insert("AuditEvent", marked | self._filed(event, kind, at=at))
 
     def refiled(self, type: str, document: Document, event: dict[str, Any]) -> Document:
         """Return a stored event filed anew: sealed as it is."""
         kept = {key: value for key, value in document.items() if key in COVERED}
-        return {**kept, **self.filed_under(event)}
+        return self._keys.marks.marked(type, {**kept, **self.filed_under(event)})
 
     def filed_under(self, event: dict[str, Any]) -> Document:
         """Return what an event is filed under."""
-        return self._shadows.index(event)
+        return split(self._shadows.index(event), common("AuditEvent", self._shadows.term))
 
     async def record(self, happening: Happening, requester: Requester | None, *, at: int) -> None:
         """Store the AuditEvent of what happened; return when it is durable."""

@@ -49,7 +49,6 @@ EVENTS: dict[str, tuple[tuple[str, str], tuple[str, str, str]]] = {
     "transfer-in": (IMPORTED, (LIFECYCLE, "disclose", "Disclose Record Lifecycle Event")),
     "log-expiry": (LOG_USED, (OURS, "log-expiry", "Events removed after their retention time")),
     "audit-export": (EXPORTED, (OURS, "audit-export", "Log exported")),
-    "receive": (IMPORTED, (LIFECYCLE, "receive", "Receive/Retain Record Lifecycle Event")),
     "purge": (RECORD, (LIFECYCLE, "destroy", "Destroy/Delete Record Lifecycle Event")),
 }
 

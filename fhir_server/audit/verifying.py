@@ -27,6 +27,7 @@ from fhir_server.crypto.tokens import Tokens
 from fhir_server.fhir_json import parse
 from fhir_server.store.instants import instant, microseconds
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.marks import FIELD as MARK
 from fhir_server.store.resources import WITHOUT_RANGES, place
 
 Document = dict[str, Any]
@@ -34,11 +35,12 @@ Database = AsyncDatabase[Document]
 Refile = Callable[[Document], Mapping[str, Any]]
 
 BATCH = 100
+COMPARED_AT_ONCE = 10
 CHAIN_INDEX = "chain"  # store/collections.py
 # A list of chains would be found by each; it is looked at with what has none.
 NO_LIST = {"$not": {"$type": "array"}}
 # Where a document is compared with what it is filed under, these fields are.
-COMPARED = FILED - {"d"}
+COMPARED = FILED - {"d", MARK}
 
 
 async def verified(
@@ -177,14 +179,16 @@ class Verification:
         while batch := await cursor.to_list(BATCH):
             await self._bodies.prepare(batch)
             if self._refile:
-                self._compare(batch, self._refile)
+                await self._compare(batch, self._refile)
             yield batch
             self._progress(len(batch))
             await asyncio.sleep(0)  # requests come in between
 
-    def _compare(self, batch: list[Document], refile: Refile) -> None:
+    async def _compare(self, batch: list[Document], refile: Refile) -> None:
         """Name the events that are not found by what they say."""
-        for each in batch:
+        for number, each in enumerate(batch, 1):
+            if number % COMPARED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # requests come in between
             body = self._bodies.opened(each)
             if body is not None and {name: each[name] for name in COMPARED & each.keys()} != refile(body):
                 why = "it is not filed under what it says; fhir-facade reindex files it anew"

@@ -21,9 +21,14 @@ class Addressed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Note the address, and have the request answered."""
-        if client := scope.get("client"):
-            _ADDRESS.set(client[0])
+        note_address(scope)
         await self._app(scope, receive, send)
+
+
+def note_address(scope: Scope) -> None:
+    """Note where a request comes from, in the context of the task that answers it."""
+    if client := scope.get("client"):
+        _ADDRESS.set(client[0])
 
 
 def address() -> str:

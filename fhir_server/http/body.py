@@ -49,6 +49,8 @@ async def with_body(request: Incoming, asked: routes.Request, *, most: int) -> t
 
 def query_pairs(raw: bytes) -> Pairs:
     """Return the parameters of a query string or form, in order, decoded. Raises InvalidRequest if it is not one."""
+    if not raw:
+        return ()
     try:
         text = raw.decode("ascii")
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_PAIRS))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fhir_server.audit.event import Happening, Outcome
@@ -29,6 +28,7 @@ from fhir_server.http.incoming import Incoming, Parts, incoming
 from fhir_server.http.media import Format, Presentation, presentation
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.representation import represented
+from fhir_server.http.told import Told
 from fhir_server.interactions import routes
 from fhir_server.interactions.call import Answer, Call, Services, refusal
 from fhir_server.interactions.cursor import Pairs
@@ -58,7 +58,7 @@ class FhirEndpoint:
         response = await self._response(incoming(scope, receive))
         await response(scope, receive, send)
 
-    async def _response(self, request: Incoming) -> Response:
+    async def _response(self, request: Incoming) -> Told:
         try:
             if _is_metadata(request):
                 return await self._capabilities(request)
@@ -68,7 +68,7 @@ class FhirEndpoint:
         except Exception as error:  # where perform() does not reach: a token, a form of the answer
             return _told(request, {"Content-Type": _content_type(Format.JSON)}, failure(error, "an answer"))
 
-    async def _capabilities(self, request: Incoming) -> Response:
+    async def _capabilities(self, request: Incoming) -> Told:
         how = _presentation(request, _pairs(request))
         body = await self._metadata.shown(how)
         return _told(request, {"Content-Type": _content_type(how.format)}, Answer(200, body))
@@ -120,6 +120,8 @@ class FhirEndpoint:
 
     def _call(self, request: Incoming, requester: Requester, asked: routes.Request) -> Call:
         given = request.headers
+        if headers.SAYING.isdisjoint(given):
+            return Call(requester, self._base)
         lenient, returns = headers.preferences(given.get("prefer"))
         return Call(
             requester,
@@ -143,7 +145,7 @@ async def _raise(problem: Exception, use: Services) -> NoReturn:
     raise problem
 
 
-async def _written(request: Incoming, answer: Answer) -> Response:
+async def _written(request: Incoming, answer: Answer) -> Told:
     """Return an answer as the client takes it. Raises NotAcceptable if there is no such form."""
     if not answer.body:
         return _told(request, {}, answer)
@@ -161,12 +163,10 @@ async def _written(request: Incoming, answer: Answer) -> Response:
     return _told(request, {"Content-Type": _content_type(how.format)}, replace(answer, body=body))
 
 
-def _told(request: Incoming, about: Mapping[str, str], answer: Answer) -> Response:
+def _told(request: Incoming, about: Mapping[str, str], answer: Answer) -> Told:
     """Return the response of an answer whose body is as it leaves; about: headers that tell of the body."""
-    made = {**answer.headers, **about, "Cache-Control": "no-store"}
-    if request.method == "HEAD" and answer.body:
-        return Response(b"", answer.status, {**made, "Content-Length": str(len(answer.body))})
-    return Response(answer.body, answer.status, made)
+    body = b"" if request.method == "HEAD" else answer.body
+    return Told(answer.status, {**answer.headers, **about, "Cache-Control": "no-store"}, body, len(answer.body))
 
 
 def _is_metadata(request: Incoming) -> bool:

@@ -16,7 +16,9 @@ from fhir_server.interactions.call import Return
 from fhir_server.interactions.transactions.entries import version_of
 
 # Headers by which other systems claim a purpose of use. This one only notes that they claim another than the token.
-PURPOSE = ("purpose-of-use", "x-purpose-of-use")
+PURPOSE = frozenset({"purpose-of-use", "x-purpose-of-use"})
+# The headers that a call is made of; most requests have none of them.
+SAYING = PURPOSE | {"prefer", "if-match", "if-none-match", "if-modified-since", "if-none-exist"}
 
 
 def bearer(authorization: str | None) -> str:
@@ -50,6 +52,8 @@ def remark(headers: Mapping[str, str], purpose: str) -> str | None:
     A purpose is what the token says (consent.md, D8): such headers change nothing. A claim is told only if it is a known
     code, bare or behind its system: "http://terminology.hl7.org/CodeSystem/v3-ActReason|TREAT".
     """
+    if PURPOSE.isdisjoint(headers):
+        return None
     claimed = {re.split(r"[|#:]", each.strip())[-1] for name in PURPOSE for each in headers.get(name, "").split(",")}
     others = sorted(claimed - {"", purpose})
     if not others:

@@ -135,6 +135,7 @@ class Presentation(NamedTuple):
     said: Pairs = ()
 
 
+@lru_cache(maxsize=256)
 def presentation(accept: str | None, content_type: str | None, pairs: Pairs) -> Presentation:
     """Return how to answer. Raises NotAcceptable if there is no way that the client takes.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from consent_engine.decision import Ground
 from fhir_server.audit.basis import Basis
 from fhir_server.audit.event import Happening, Touched
-from fhir_server.audit.log import AuditLog
+from fhir_server.audit.told import ToldLog
 from fhir_server.auth.gate import Gatekeeper, RequestGate
 from fhir_server.auth.policy import CONTEXTS
 from fhir_server.auth.requester import Requester, Role
@@ -60,7 +60,7 @@ class Services:
     committer: Committer
     conditions: Conditions
     gatekeeper: Gatekeeper
-    audit: AuditLog
+    audit: ToldLog
     emergencies: Emergencies
     terminology: Terminology
     past: Past
@@ -175,19 +175,20 @@ def disclosed(
     interaction: str, type: str, documents: Sequence[Document], gate: RequestGate, *, query: str | None = None
 ) -> Happening:
     """Return what is to be recorded when these documents leave."""
-    decisions = [gate.decision(type, each) for each in documents]
-    opened = [
-        each for each, decision in zip(documents, decisions, strict=True) if gate.broke_glass(type, each, decision)
-    ]
+    found, notified = list[Touched](), set[tuple[str, str]]()
+    opened = False
+    for each in documents:
+        decision = gate.decision(type, each)
+        found.append(touched(type, each, decision.grounds if decision else frozenset()))
+        if gate.broke_glass(type, each, decision):
+            opened = True
+            notified.update((patient, each["org"]) for patient in each.get("pr", ()))
     return Happening(
         interaction,
-        touched=tuple(
-            touched(type, each, decision.grounds if decision else frozenset())
-            for each, decision in zip(documents, decisions, strict=True)
-        ),
+        touched=tuple(found),
         query=query,
         note="break-glass" if opened else REPORTED if gate.reports else None,
-        notified=frozenset((patient, each["org"]) for each in opened for patient in each.get("pr", ())),
+        notified=frozenset(notified),
         basis=basis_of(gate, type),
         lapsed=gate.lapsed,
     )
@@ -227,15 +228,18 @@ def decided(happening: Happening, gate: RequestGate, types: Sequence[str]) -> Ha
     return replace(happening, basis=basis_of(gate, *(types if len(types) == 1 else ())), lapsed=gate.lapsed)
 
 
-def counted(call: Call, gate: RequestGate, total: int, concerned: frozenset[str], query: str) -> Happening:
-    """Return what is to be recorded when nothing but a number leaves. A number tells of the records as well."""
-    patient = (call.requester.patient or "").removeprefix("Patient/")
-    opened = total > 0 and gate.breaks_glass
+def counted(
+    gate: RequestGate, total: int, concerned: frozenset[str], query: str, opened: frozenset[tuple[str, str]]
+) -> Happening:
+    """Return what is to be recorded when nothing but a number leaves. A number tells of the records as well.
+
+    opened: the Patients (id, custodian) of whose records the glass was broken to tell it.
+    """
     return Happening(
         "search-type",
         concerned=concerned,
         query=query,
         note="break-glass" if opened else REPORTED if gate.reports else None,
-        notified=frozenset((patient, custodian) for custodian in concerned if opened),
+        notified=opened,
         count=total,
     )

@@ -99,7 +99,8 @@ def interaction_of(method: str, parts: tuple[str, ...], pairs: Pairs) -> Request
 def _asked(method: str, parts: tuple[str, ...]) -> Request | None:
     if parts and parts[-1].startswith("$"):
         return _operation(method, parts[:-1], parts[-1].removeprefix("$"))
-    if any(part.startswith("$") or not part for part in parts):
+    begun = {part[:1] for part in parts}
+    if "$" in begun or "" in begun:
         return None
     match method, parts:
         case "POST", ():
@@ -120,7 +121,7 @@ def _asked(method: str, parts: tuple[str, ...]) -> Request | None:
             return Request("vread", method, type, id, version)
         case "POST", (compartment, id, type, "_search"):
             return Request("search-compartment", method, type, None, posted=True, within=(compartment, id))
-    if any(part.startswith("_") for part in parts):
+    if "_" in begun:
         return None
     match parts:
         case (type,):

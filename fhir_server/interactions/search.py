@@ -16,11 +16,13 @@ from fhir_server.interactions.bundles import entry, searchset, warning
 from fhir_server.interactions.call import Answer, Call, Services, counted, decided, gate_for, joined, serves
 from fhir_server.interactions.cursor import Pairs, Position
 from fhir_server.interactions.notice import record
+from fhir_server.interactions.searching.broken import broken, opened_of
 from fhir_server.interactions.searching.compartments import compartment_clause
 from fhir_server.interactions.searching.containing import page_of_contained
 from fhir_server.interactions.searching.explaining import explanation
 from fhir_server.interactions.searching.finding import count_of_types, page_of_types
 from fhir_server.interactions.searching.includes import LOG, included
+from fhir_server.interactions.searching.naming import patients_named
 from fhir_server.interactions.searching.opening import Opened, opened_rows, shown
 from fhir_server.interactions.searching.query import Query, begun, read_query, types_named
 from fhir_server.interactions.searching.resolving import resolved
@@ -134,10 +136,11 @@ async def _answer(
         raise UnsupportedParameter("_contained is supported in the search of one type.")
     if asked.summary == "count" or asked.count == 0:
         total, concerned = await _counted(use, query, wanted, gate)
-        happening = counted(call, gate, total, concerned, query.told)
+        opened = await _broken(use, call, query, wanted, gate) if total and gate.breaks_glass else frozenset()
+        happening = counted(gate, total, concerned, query.told, opened)
         if query.interaction != happening.interaction:
             happening = replace(happening, interaction=query.interaction)
-        await record(use, call, decided(happening, gate, query.types))
+        await record(use, call, decided(happening, gate, query.types), asked=patients_named(query))
         return Answer(200, searchset(total, links, []))
     found = await _found(use, query, wanted, gate, after)
     if found.next:
@@ -153,7 +156,7 @@ async def _answer(
         entries.append(warning(asked.ignored))
     if query.explained:
         entries.append(await explanation(use, wanted, gate, asked.sort))
-    await record(use, call, decided(happening, gate, query.types))
+    await record(use, call, decided(happening, gate, query.types), asked=patients_named(query))
     return Answer(200, searchset(found.total, links, entries))
 
 
@@ -165,6 +168,16 @@ async def _counted(
         rows, total, _ = await page_of_contained(use, query.asked, wanted[0], gate, after=None)
         return total, frozenset(row.document["org"] for row in rows)
     return await count_of_types(use, wanted, dict.fromkeys(query.types, gate))
+
+
+async def _broken(
+    use: Services, call: Call, query: Query, wanted: Sequence[Wanted], gate: RequestGate
+) -> frozenset[tuple[str, str]]:
+    """Return the Patients (id, custodian) of whose records the glass was broken to count them."""
+    if query.asked.contained:
+        rows, *_ = await page_of_contained(use, query.asked, wanted[0], gate, after=None)
+        return opened_of(gate, wanted[0].type, (row.document for row in rows))
+    return await broken(use, call, wanted, gate)
 
 
 class _Found(NamedTuple):

@@ -14,6 +14,8 @@ SHAPING = ("_summary", "_elements")
 
 def shape_asked(types: Sequence[str], pairs: Pairs) -> Shape | None:
     """Return what is to be kept of each resource of these types; None if all of it. Raises InvalidSearchValue."""
+    if not pairs:
+        return None
     said: dict[str, str] = {}
     for name, text in pairs:
         if name in SHAPING:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from fhir_server.audit.event import Happening
+from fhir_server.consenting.following import follow_writes
 from fhir_server.errors import Conflict
 from fhir_server.interactions.call import Answer, Call, Return, Services, outcome, touched, version_headers
 from fhir_server.interactions.keepers import tell_of_written
@@ -78,6 +79,7 @@ async def _stored(
     unit, written, tombstones = await use.writer.store(changed, removals, at=at)
     follow(use, call, drafts, removals, unit)
     await tell_of_written(use, written, unit, at=at)
+    await follow_writes(use, changed, written, removals, unit, at=at)
     for guard in guards:
         guard.hold(unit)
     if kept:

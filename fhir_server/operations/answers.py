@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
 from fhir_server.auth.gate import RequestGate
 from fhir_server.interactions import bundles
 from fhir_server.interactions.bundles import Link, entry
-from fhir_server.interactions.call import Answer, Call, Services
+from fhir_server.interactions.call import Answer, Call, Services, decided
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.opening import Opened, shown
 from fhir_server.operations.definition import Invocation
 
 
-async def recorded(use: Services, call: Call, asked: Invocation, gate: RequestGate, rows: Sequence[Opened]) -> None:
-    """Record that an operation discloses these resources."""
+async def recorded(
+    use: Services,
+    call: Call,
+    asked: Invocation,
+    gate: RequestGate,
+    rows: Sequence[Opened],
+    *,
+    named: Iterable[str] = (),
+) -> None:
+    """Record that an operation discloses these resources. named: ids of the Patients whom it was asked about."""
     told = urlencode(asked.pairs)
     query = f"{asked.place}?{told}" if told else asked.place
-    await record(use, call, shown("operation", rows, gate, query=query))
+    await record(use, call, decided(shown("operation", rows, gate, query=query), gate, ()), asked=named)
 
 
 def searchset(

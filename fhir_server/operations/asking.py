@@ -75,7 +75,8 @@ async def _asker(use: Services, requester: Requester, only: frozenset[str] | Non
         return Asker(requester, "r", only - requester.actors, own, own)
     epochs = await use.gatekeeper.sources.consents.epochs()
     belongs = await use.gatekeeper.sources.memberships.of(requester, epochs.memberships, use.clock())
-    return Asker(requester, "r", belongs - requester.actors, own, own)
+    spoken = await use.gatekeeper.sources.spoken(requester, use.clock())
+    return Asker(requester, "r", belongs - requester.actors, own, own, spoken)
 
 
 def _purpose(asked: Invocation) -> str:

@@ -26,6 +26,7 @@ class Because(StrEnum):
     EMERGENCY = "rule-4"
     REPORTING = "rule-5"
     THEMSELVES = "rule-6"
+    SPEAKING = "rule-7"
     IMPLICIT = "implicit-policy"
     OTHERS = "other-person"
 
@@ -71,6 +72,10 @@ WORDS: Mapping[Because, tuple[str, str]] = {
     Because.THEMSELVES: (
         "规则6：患者查阅本人的记录。",
         "Rule 6: it is the patient's own record.",
+    ),
+    Because.SPEAKING: (
+        "规则7：监护人等代患者决定的人查阅患者的同意书。",
+        "Rule 7: it is a Consent of the patient for whom the user speaks.",
     ),
     Because.IMPLICIT: (
         "没有同意书适用，默认策略为不允许。",
@@ -131,6 +136,8 @@ def _strongest(
         return Because.IMPLICIT if at_home else Because.NOT_PERMITTED
     if persons_of(document) & asker.own:
         return Because.THEMSELVES
+    if persons_of(document) & asker.spoken:
+        return Because.SPEAKING
     return (
         Because.EMERGENCY
         if breaks_glass(asker.requester) and not (at_home and policy.treatment)

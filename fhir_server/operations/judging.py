@@ -31,7 +31,8 @@ Persons = frozenset[Hashable]
 class Asker:
     """Who asks: with a token, as a member of what, under which rules.
 
-    own, context: person keys of the user (a patient) and of the patient in context.
+    own, context: person keys of the user (a patient) and of the patient in context. spoken: of those for whom the user
+    speaks.
     """
 
     requester: Requester
@@ -39,6 +40,7 @@ class Asker:
     memberships: frozenset[str] = frozenset()
     own: Persons = frozenset()
     context: Persons = frozenset()
+    spoken: Persons = frozenset()
 
     @property
     def request(self) -> AccessRequest:
@@ -97,6 +99,7 @@ def judged(
         policy=rules.policy,
         groups=groups,
         own=asker.own,
+        spoken=asker.spoken,
         context=asker.context,
         personal=type in keeper.personal,
         term=keeper.term,

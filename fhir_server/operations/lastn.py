@@ -10,6 +10,7 @@ from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Answer, Call, Services, gate_for
 from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.searching.costs import affordable
+from fhir_server.interactions.searching.naming import named_in
 from fhir_server.interactions.searching.opening import Opened, opened_of
 from fhir_server.interactions.searching.resolving import resolved
 from fhir_server.interactions.searching.wanted import MOST_OPENED, rows_of
@@ -49,7 +50,7 @@ async def lastn(use: Services, call: Call, asked: Invocation) -> Answer:
     partly = bool(await due_overall(use, gate, TYPE))
     shown = [Timed(each, _time(use, each, partly=partly)) for each in await opened_of(use, gate, TYPE, rows)]
     last = newest(shown, asked.one("max") or 1)
-    await recorded(use, call, asked, gate, last)
+    await recorded(use, call, asked, gate, last, named=named_in(query.clause, TYPE))
     return searchset(call, [self_link(call, asked)], last, (), len(last))
 
 

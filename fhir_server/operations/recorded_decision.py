@@ -106,11 +106,16 @@ def _requester(event: Mapping[str, Any], said: Mapping[str, tuple[str, ...]], pa
 
 
 def _resources(event: Mapping[str, Any]) -> Iterator[tuple[str, str, int | None]]:
-    """Yield what the event names; what cannot be the id of anything was never there."""
+    """Yield what the event names; what cannot be the id of anything was never there.
+
+    Of what was shown the version is named; a Patient without one was asked for in a search, and not found.
+    """
+    done = event["outcome"] == Outcome.DONE.value
     for each in _of_role(event, RESOURCE_ROLE):
         if named := NAMED.fullmatch(each["what"]["reference"]):
             type, id, version = named.groups()
-            yield type, id, int(version) if version else None
+            if version or not done:
+                yield type, id, int(version) if version else None
 
 
 def _grounds(event: Mapping[str, Any]) -> Iterator[Ground]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from consent_engine.decision import Ground
+from fhir_server.consenting.speaking import as_of
 from fhir_server.errors import Unprocessable
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.call import Answer, Call, Services, disclosed, gate_for
@@ -104,6 +105,7 @@ async def _made_at(use: Services, then: Recorded, known: datetime, auditor: str)
     missing: set[str] = set()
     own = await _keys(use, then.requester.subject)
     context = await _keys(use, then.requester.patient)
+    spoken = await as_of(use, microseconds(known)).whose(then.requester, then.at)
     for type, id, version in then.resources:
         place = f"{type}/{id}" + (f"/_history/{version}" if version else "")
         document = await _document(use, then, type, id, version)
@@ -118,7 +120,7 @@ async def _made_at(use: Services, then: Recorded, known: datetime, auditor: str)
         # Which patient was in context is told to their own institution alone; it was the one who was shown.
         within = context if then.patient_told or not then.permitted else persons_of(document)
         belongs = then.belongs_to(_named(found.by_person))
-        asker = Asker(then.requester, then.letter, belongs, own, within)
+        asker = Asker(then.requester, then.letter, belongs, own, within, spoken)
         rules = _rules(use, then)
         judgement = judged(rules, asker, type, document, found.by_person, then.at)
         rule = because(judgement, asker, rules.policy, type, document)

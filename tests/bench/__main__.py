@@ -21,11 +21,13 @@ from rich.console import Console
 
 from fhir_server.settings import Settings
 from fhir_server.store.embedded import running
-from tests.bench import consents
+from tests.bench import consents, reads
 from tests.bench.consent_report import HEADING as CONSENT
 from tests.bench.consent_report import consent_chart, consent_section
 from tests.bench.drive import Answered, Measured, Target, measured, middle
 from tests.bench.population import Person, people
+from tests.bench.reads_report import HEADING as READS
+from tests.bench.reads_report import reads_section
 from tests.bench.report import DRIVER_HEADING, GROWTH, chart, driver_section, growth_section, page, shown
 from tests.bench.rows import EVERYTHING, ROWS, Row
 from tests.bench.serving import server
@@ -50,7 +52,7 @@ def main() -> None:
         made = dict(section for part in PARTS if part in options.parts for section in PARTS[part](options, stores, uri))
     path = options.docs / "performance.md"
     before = path.read_text("utf-8") if path.is_file() else ""
-    path.write_text(page(made, before, notes(options.synthea), order=(GROWTH, CONSENT, DRIVER_HEADING)), "utf-8")
+    path.write_text(page(made, before, notes(options.synthea), order=(GROWTH, READS, CONSENT, DRIVER_HEADING)), "utf-8")
     say.print(f"Written: {path}: {', '.join(made)}")
 
 
@@ -76,7 +78,11 @@ def _driver(options: Any, stores: list[Store], uri: str) -> Iterator[tuple[str, 
         yield DRIVER_HEADING, driver_section(driven(options, uri))
 
 
-PARTS = {"growth": _growth, "consents": _consents, "driver": _driver}
+def _reads(options: Any, stores: list[Store], uri: str) -> Iterator[tuple[str, str]]:
+    yield READS, reads_section(reads.measure(options.data, options.driver, uri, say))
+
+
+PARTS = {"growth": _growth, "reads": _reads, "consents": _consents, "driver": _driver}
 
 
 def _options() -> Any:

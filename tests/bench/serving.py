@@ -9,20 +9,36 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from fhir_server.app import bearer_of, keyring_of
 from fhir_server.settings import Settings
 
 
+class Served(NamedTuple):
+    """A running server: a token of an institution's system, and the process that all of its others are below."""
+
+    token: str
+    pid: int
+
+
 @contextmanager
 def server(settings: Settings, uri: str, *, organization: str) -> Iterator[str]:
     """Run the server over a store; yield a token of an institution's system."""
+    with served(settings, uri, organization=organization) as running:
+        yield running.token
+
+
+@contextmanager
+def served(settings: Settings, uri: str, *, organization: str) -> Iterator[Served]:
+    """Run the server over a store, in as many workers as its settings say."""
     environment = {
         **os.environ,
         "FHIR_MONGODB_URI": uri,
         "FHIR_DATABASE": settings.database,
         "FHIR_ZONE": settings.zone,
         "FHIR_MAX_PAGE_SIZE": str(settings.max_page_size),
+        "FHIR_WORKERS": str(settings.workers),
     }
     command = [sys.executable, "-m", "fhir_server", "serve", "--data", str(settings.data), "--port", str(settings.port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -35,7 +51,7 @@ def server(settings: Settings, uri: str, *, organization: str) -> Iterator[str]:
     }
     try:
         _wait_for(f"http://127.0.0.1:{settings.port}/health", process)
-        yield bearer_of(keyring_of(settings)).issue(claims, lifetime=24 * 3600)
+        yield Served(bearer_of(keyring_of(settings)).issue(claims, lifetime=24 * 3600), process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
@@ -52,8 +53,33 @@ periods = st.sampled_from([{"start": "2025-03"}, {"end": "2026-02-03"}, {"start"
 
 def subset(values: Sequence[Any], most: int, least: int = 0) -> st.SearchStrategy[list[Any]]:
     """Return so many of the values, each number of them equally often."""
-    by_size = [list(combinations(values, size)) for size in range(least, most + 1)]
-    return st.sampled_from(by_size).flatmap(st.sampled_from).map(list)
+    by_size = [st.sampled_from(list(combinations(values, size))) for size in range(least, most + 1)]
+    return st.sampled_from(by_size).flatmap(lambda of_size: of_size).map(list)
+
+
+@cache
+def some_of(names: tuple[str, ...], most: int) -> st.SearchStrategy[list[str]]:
+    """Return a subset of names; made once for all who ask, since to make a strategy takes longer than to draw from it."""
+    return subset(names, most)
+
+
+# What a provision may say that is the same in all worlds.
+SAID: Mapping[str, st.SearchStrategy[Any]] = {
+    "purpose": subset([coding(ACT_REASON, each) for each in ("TREAT", "ETREAT", "HRESCH")], 2, 1),
+    "class": subset(
+        [*(coding(TYPES, each) for each in CLASSES), coding("urn:ietf:rfc:3986", PROFILE)],
+        2,
+        1,
+    ),
+    "code": codes.map(as_list),
+    "securityLabel": subset([coding(*label) for label in LABELS], 2, 1),
+    "dataPeriod": periods,
+    "period": periods,
+    "action": st.just([concept("http://terminology.hl7.org/CodeSystem/consentaction", "access")]),
+}
+OF_CLASSES = subset([coding(TYPES, each) for each in CLASSES], 2, 1)
+OBLIGING = st.lists(st.sampled_from(list(ELEMENTS)), min_size=4, max_size=12, unique=True)
+ROLES = st.sampled_from(["PRCP", "PRCP", "IRCP", "AUT", "CST"])
 
 
 class Agreements:
@@ -89,24 +115,12 @@ class Agreements:
 
     def _provision(self, depth: int) -> Json:
         elements: dict[str, st.SearchStrategy[Any]] = {
-            "actor": st.one_of(st.tuples(self._actor()), st.tuples(self._actor(), self._actor())).map(list),
-            "purpose": subset([coding(ACT_REASON, each) for each in ("TREAT", "ETREAT", "HRESCH")], 2, 1),
-            "class": subset(
-                [
-                    *(coding(TYPES, each) for each in ("Patient", "Observation", "Encounter")),
-                    coding("urn:ietf:rfc:3986", PROFILE),
-                ],
-                2,
-                1,
-            ),
-            "code": codes.map(as_list),
-            "securityLabel": subset([coding(*label) for label in LABELS], 2, 1),
-            "dataPeriod": periods,
-            "period": periods,
-            "data": self._datum().map(as_list),
-            "action": st.just([concept("http://terminology.hl7.org/CodeSystem/consentaction", "access")]),
+            "actor": self._actors,
+            **{name: SAID[name] for name in ("purpose", "class", "code", "securityLabel", "dataPeriod", "period")},
+            "data": self._data,
+            "action": SAID["action"],
         }
-        chosen = self.draw(subset(list(elements), 2))
+        chosen = self.draw(some_of(tuple(elements), 2))
         found: Json = {name: self.draw(elements[name]) for name in chosen}
         if not self.draw(rarely):
             found["type"] = self.draw(st.sampled_from(["permit", "deny"]))
@@ -120,12 +134,7 @@ class Agreements:
         """Return a provision that bears on most requesters and records, so that several speak of the same."""
         kind = self.draw(st.sampled_from(["permit", "permit", "deny"]))
         narrowed = self.draw(st.sampled_from(["actor", "class", "code", "data", None, None]))
-        made = {
-            "actor": st.tuples(self._actor()).map(list),
-            "class": subset([coding(TYPES, each) for each in CLASSES], 2, 1),
-            "code": codes.map(as_list),
-            "data": self._datum().map(as_list),
-        }
+        made = {"actor": self._one_actor, "class": OF_CLASSES, "code": SAID["code"], "data": self._data}
         obliging = kind == "permit" and self.draw(st.integers(0, 2))
         return {
             "type": kind,
@@ -135,25 +144,34 @@ class Agreements:
 
     def _obligations(self) -> list[Json]:
         action = self.draw(st.sampled_from(["REDACT", "MASK"]))
-        elements = self.draw(st.lists(st.sampled_from(list(ELEMENTS)), min_size=4, max_size=12, unique=True))
-        return [obligation(action, each) for each in elements]
+        return [obligation(action, each) for each in self.draw(OBLIGING)]
 
+    @cached_property
+    def _one_actor(self) -> st.SearchStrategy[list[Json]]:
+        return st.tuples(self._actor).map(list)
+
+    @cached_property
+    def _actors(self) -> st.SearchStrategy[list[Json]]:
+        return st.one_of(st.tuples(self._actor), st.tuples(self._actor, self._actor)).map(list)
+
+    @cached_property
     def _actor(self) -> st.SearchStrategy[Json]:
         who = [f"Organization/{id}" for id in ORGANIZATIONS] + [f"Practitioner/{id}" for id in DOCTORS]
         who += ["Device/emr-h1", f"RelatedPerson/{self.prefix}-rp1", *(f"Patient/{id}" for id in self.patients)]
         who += [f"{type}/{self.prefix}-{name}" for type, name in BELONGING]
-        role = st.sampled_from(["PRCP", "PRCP", "IRCP", "AUT", "CST"])
         participation = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
         return st.builds(
             lambda role, who: {"role": concept(participation, role), "reference": {"reference": who}},
-            role,
+            ROLES,
             st.sampled_from(who),
         )
 
-    def _datum(self) -> st.SearchStrategy[Json]:
+    @cached_property
+    def _data(self) -> st.SearchStrategy[list[Json]]:
         of = [("instance", f"Observation/{self.prefix}-ob1"), ("instance", f"Patient/{self.patients[0]}")]
         of.append(("authoredby", "Practitioner/dr1"))
         named = [f"Encounter/{self.prefix}-en1", f"Composition/{self.prefix}-cm1", f"Patient/{self.patients[0]}"]
         of += [(meaning, each) for meaning in ("related", "dependents") for each in named]
         of.append(("related", f"Encounter/{self.prefix}-none"))
-        return st.sampled_from(of).map(lambda said: {"meaning": said[0], "reference": {"reference": said[1]}})
+        datum = st.sampled_from(of).map(lambda said: {"meaning": said[0], "reference": {"reference": said[1]}})
+        return datum.map(as_list)

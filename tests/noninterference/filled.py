@@ -131,7 +131,7 @@ class Store:
         persons = self.parts.services.gatekeeper.persons
         for id, each in said.items():
             if (key := persons.key({**each.content, "id": id})) != persons.own_key(id):
-                self.database["persons"].insert_one({"_id": id, "key": key})
+                self.database["persons"].insert_one(persons.row(id, key))
 
     def _hold(self, held: Sequence[tuple[Version, bool]], at: int) -> None:
         written = [each for each in held if each[0].resource is not None]
@@ -143,10 +143,14 @@ class Store:
             if current:
                 self.database[version.type].insert_one(each.document)
             else:
-                self.database[f"{version.type}_history"].insert_one(earlier(each.document))
+                self.database[f"{version.type}_history"].insert_one(self._earlier(version, each.document))
         for version, _ in held:
             if version.resource is None:
                 tombstone = {"_id": version.id, "v": version.number, "at": at, "org": version.organization}
-                self.database[f"{version.type}_history"].insert_one(
-                    earlier({**tombstone, "w": {"lo": at, "hi": at}, "ix": [], "deleted": True})
-                )
+                said = {**tombstone, "w": {"lo": at, "hi": at}, "ix": [], "deleted": True}
+                self.database[f"{version.type}_history"].insert_one(self._earlier(version, said))
+
+    def _earlier(self, version: Version, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document as the history keeps it."""
+        marks = self.parts.services.resources.marks
+        return marks.marked(version.type, earlier(document), id=version.id, earlier=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -30,17 +31,26 @@ from tests.noninterference.written import Records, Version
 
 REPORTING = "Device/emr-h1"
 PAGE = 3
+AT_ONCE = 8  # questions that are asked at the same time: the server reads and stores for all of them together
 CURSOR = re.compile(re.escape(BASE.encode()) + rb"/?([^?\"]*)\?_cursor=([A-Za-z0-9_-]+)")
 
 
 class Pair:
-    """Both servers, their stores, and a client each."""
+    """Both servers, their stores, and a client each. asking: the threads in which questions are asked at the same time."""
 
-    def __init__(self, a: Live, keyring: Keyring, stores: Sequence[Store], clients: Sequence[httpx.Client]) -> None:
+    def __init__(
+        self,
+        a: Live,
+        keyring: Keyring,
+        stores: Sequence[Store],
+        clients: Sequence[httpx.Client],
+        asking: ThreadPoolExecutor,
+    ) -> None:
         self.a = a
         self.store_a, self.store_b = stores
         self._keyring = keyring
         self._client_a, self._client_b = clients
+        self._asking = asking
         self._examples = 0
         self.mode = Mode(a.settings.conflict_mode)
 
@@ -61,6 +71,27 @@ class Pair:
     def ask(self, token: str, asked: Asked) -> tuple[Answer, Answer]:
         """Return both servers' answers to one request."""
         return self._one(self._client_a, token, asked), self._one(self._client_b, token, asked)
+
+    def ask_all(self, token: str, asked: Iterable[Asked]) -> list[tuple[Answer, Answer]]:
+        """Return both servers' answers to each of these requests, none of which changes anything."""
+        return list(self._asking.map(lambda each: self.ask(token, each), asked))
+
+    def difference(self, token: str, asked: Iterable[Asked]) -> str | None:
+        """Return where the answers to these requests, none of which changes anything, or to their next links differ."""
+
+        def of_one(each: Asked) -> str | None:
+            for gated, reference in self.follow(token, each):
+                assert gated.status < 500, each.path
+                if difference := gated.differs_from(reference):
+                    return f"{each.path} {difference}"
+            return None
+
+        return next((found for found in list(self._asking.map(of_one, asked)) if found), None)
+
+    def gated(self, token: str, paths: Iterable[str]) -> list[httpx.Response]:
+        """Return the gated server's own answers to these requests."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return list(self._asking.map(lambda path: self._client_a.get(path, headers=headers), paths))
 
     def follow(self, token: str, asked: Asked) -> Iterator[tuple[Answer, Answer]]:
         """Yield both answers to a request and to every next link after it."""
@@ -174,7 +205,8 @@ def pair(mongo_uri: str, folder: Path, **settings: Any) -> Iterator[Pair]:
             for each in (a, b)
         ]
         try:
-            yield Pair(a, keyring, stores, clients)
+            with ThreadPoolExecutor(AT_ONCE) as asking:
+                yield Pair(a, keyring, stores, clients, asking)
         finally:
             for client in clients:
                 client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache, cached_property
 from urllib.parse import urlencode
 
 from hypothesis import strategies as st
@@ -166,8 +167,9 @@ class Questions:
             "Practitioner": [_pair("family", st.sampled_from(FAMILIES))],
         }
 
+    @cached_property
     def searches(self) -> st.SearchStrategy[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Return searches as their type and parameters."""
+        """Searches as their type and parameters."""
         everywhere = [
             _pair("_id", self.ids),
             _pair("_lastUpdated", self.dates),
@@ -184,11 +186,15 @@ class Questions:
             "Patient": ["general-practitioner", "organization", "link"],
         }
 
+        @cache
+        def pairs_of(type: str) -> st.SearchStrategy[list[tuple[str, str]]]:
+            own = st.one_of(self.parameters[type])
+            return st.lists(st.one_of(own, own, own, st.one_of(everywhere)), max_size=2)
+
         @st.composite
         def made(draw: st.DrawFn) -> tuple[str, tuple[tuple[str, str], ...]]:
             type = draw(st.sampled_from([*TYPES[:7], *TYPES]))
-            own = st.one_of(self.parameters[type])
-            pairs = draw(st.lists(st.one_of(own, own, own, st.one_of(everywhere)), max_size=2))
+            pairs = draw(pairs_of(type))
             for name, values in SHAPING.items():
                 if draw(st.integers(0, 3)) == 3:
                     pairs.append((name, draw(values)))
@@ -207,8 +213,8 @@ class Questions:
         place = self.places.map("/".join)
         doors = Doors(self.ids, self.patients, self.places, FAMILIES, wide=self.wide).paths()
         return st.one_of(
-            self.searches().map(url),
-            self.searches().map(url),
+            self.searches.map(url),
+            self.searches.map(url),
             doors,
             doors,
             doors,
@@ -225,7 +231,7 @@ class Questions:
         return st.one_of(
             st.builds(lambda path, headers: Asked("GET", path, headers=headers), get, known),
             st.builds(lambda path, headers: Asked("GET", path, headers=headers), get, known),
-            self.searches().map(posted),
+            self.searches.map(posted),
             st.lists(get, min_size=1, max_size=4).map(batch),
             get.map(lambda path: Asked("HEAD", path)),
         )

@@ -21,7 +21,7 @@ def all_events(auditor: httpx.Client, query: str = "") -> list[Event]:
     """Return every AuditEvent that a search finds, page by page; the pages' totals agree with it."""
     found: list[Event] = []
     totals = set()
-    url: str | None = f"AuditEvent?_count=2{query}"
+    url: str | None = f"AuditEvent?_count=10&_total=accurate{query}"
     while url:
         page = auditor.get(url).json()
         found += [each["resource"] for each in page.get("entry", ())]

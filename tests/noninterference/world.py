@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from tests.noninterference.agreements import (
     dates,
     periods,
     rarely,
+    some_of,
     subset,
 )
 
@@ -30,6 +32,12 @@ RESIDENT_ID = "urn:oid:2.16.156.10011.1.3"
 NUMBERS = tuple(first + check_character(first) for first in ("11000019800101001", "11000019900202002"))
 ROLE_CODE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 FAMILIES = ("张", "王", "Smith")
+LABELLED = st.one_of(st.just([]), subset(LABELS, 2))
+EFFECTIVE = st.one_of(
+    st.just({}),
+    dates.map(lambda at: {"effectiveDateTime": at}),
+    periods.map(lambda at: {"effectivePeriod": at}),
+)
 
 # How many of each there can be, besides two to four Patients; with what makes one.
 NUMBER_OF = {
@@ -80,28 +88,27 @@ class Maker:
 
     def maybe(self, **elements: st.SearchStrategy[Any]) -> Json:
         """Return some of these elements."""
-        chosen = self.draw(subset(list(elements), len(elements)))
+        chosen = self.draw(some_of(tuple(elements), len(elements)))
         return {name: self.draw(elements[name]) for name in elements if name in chosen}
 
-    @property
+    @cached_property
     def patient(self) -> st.SearchStrategy[Json]:
         forms = ("{}", "{}", "{}", "{}/_history/1", BASE + "/{}")
-        made = st.sampled_from(self.patients).flatmap(
-            lambda id: st.sampled_from([form.format(f"Patient/{id}") for form in forms])
-        )
+        of = {id: st.sampled_from([form.format(f"Patient/{id}") for form in forms]) for id in self.patients}
+        made = st.sampled_from(self.patients).flatmap(of.__getitem__)
         return made.map(lambda text: {"reference": text})
 
-    @property
+    @cached_property
     def doctor(self) -> st.SearchStrategy[Json]:
         forms = ["{}", "{}", "{}", BASE + "/{}"]
         made = st.builds(str.format, st.sampled_from(forms), st.sampled_from([f"Practitioner/{id}" for id in DOCTORS]))
         return made.map(lambda text: {"reference": text})
 
-    @property
+    @cached_property
     def encounter(self) -> st.SearchStrategy[Json]:
         return st.sampled_from(["en1", "en2"]).map(lambda name: {"reference": f"Encounter/{self.id(name)}"})
 
-    @property
+    @cached_property
     def anything(self) -> st.SearchStrategy[Json]:
         names = [
             "Observation/{}ob1",
@@ -113,12 +120,12 @@ class Maker:
         made = st.sampled_from(names).map(lambda name: {"reference": name.format(self.id(""))})
         return st.one_of(made, made, self.patient, self.doctor)
 
-    @property
+    @cached_property
     def organization(self) -> st.SearchStrategy[Json]:
         return st.sampled_from(ORGANIZATIONS).map(lambda id: {"reference": f"Organization/{id}"})
 
     def meta(self) -> Json:
-        labels = self.draw(st.one_of(st.just([]), subset(LABELS, 2)))
+        labels = self.draw(LABELLED)
         said: Json = {"security": [coding(*label) for label in labels]} if labels else {}
         said |= {"profile": [PROFILE]} if self.draw(rarely) else {}
         said |= {"tag": [coding("urn:tag", self.draw(st.sampled_from("ab")))]} if self.draw(rarely) else {}
@@ -158,13 +165,7 @@ class Maker:
                 valueQuantity=st.integers(1, 3).map(lambda n: {"value": n, "system": "urn:u", "code": "c1"}),
                 category=codes.map(as_list),
             ),
-            **self.draw(
-                st.one_of(
-                    st.just({}),
-                    dates.map(lambda at: {"effectiveDateTime": at}),
-                    periods.map(lambda at: {"effectivePeriod": at}),
-                )
-            ),
+            **self.draw(EFFECTIVE),
         }
 
     def _Condition(self, id: str) -> Json:
@@ -214,6 +215,7 @@ class Maker:
             **({"relationship": [concept(ROLE_CODE, "HPOWATT")]} if self.draw(rarely) else {}),
         }
 
+    @cached_property
     def _member(self) -> st.SearchStrategy[Json]:
         others = ["Device/emr-h1", "Device/emr-h2", f"RelatedPerson/{self.id('rp1')}", "Organization/h1"]
         other = st.sampled_from(others).map(lambda each: {"reference": each})
@@ -228,11 +230,11 @@ class Maker:
             "type": "person",
             "actual": not self.draw(rarely),
             **({"active": self.draw(st.booleans())} if self.draw(rarely) else {}),
-            "member": [member(self.draw(self._member())) for _ in range(self.draw(st.integers(1, 2)))],
+            "member": [member(self.draw(self._member)) for _ in range(self.draw(st.integers(1, 2)))],
         }
 
     def _CareTeam(self, id: str) -> Json:
-        members = [self.draw(self._member()) for _ in range(self.draw(st.integers(1, 2)))]
+        members = [self.draw(self._member) for _ in range(self.draw(st.integers(1, 2)))]
         return {
             **self.maybe(
                 subject=self.patient, period=periods, status=st.sampled_from(["active", "active", "inactive"])
@@ -296,7 +298,11 @@ class Maker:
         return {"name": [{"family": self.draw(st.sampled_from(FAMILIES))}]}
 
     def _Consent(self, id: str) -> Json:
-        return Agreements(self.draw, self.patients, self.id("")[:-1]).consent()
+        return self._agreements.consent()
+
+    @cached_property
+    def _agreements(self) -> Agreements:
+        return Agreements(self.draw, self.patients, self.id("")[:-1])
 
 
 @st.composite

@@ -16,10 +16,11 @@ from fhir_server.interactions.cursor import Position
 from fhir_server.interactions.searching.ordering import beyond, order
 from fhir_server.interactions.searching.wanted import Wanted, filter_of
 from fhir_server.search.asked import SortKey
-from fhir_server.search.ast import And, needs_body
+from fhir_server.search.ast import And, Clause, needs_body
 from fhir_server.search.indexed import Indexed, by_id, in_order, indexed
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded, latest, reaches
+from fhir_server.store.common import apart, common
 from fhir_server.store.resources import Document, Gate
 
 # A page that is full among so many is found sooner than it is counted whether all is too much.
@@ -78,7 +79,7 @@ def count_affordable(counted: int, limit: int) -> None:
 
 async def examined(use: Services, wanted: Wanted, gate: Gate, *, limit: int) -> int:
     """Return how many permitted documents the indexes leave to be looked through, at most the limit."""
-    filter = to_filter(_indexed(wanted).clause, use.term, bounded(wanted.type))
+    filter = _filter(use, wanted, _indexed(wanted).clause, bounded(wanted.type))
     return await use.resources.count(wanted.type, filter, gate, limit=limit)
 
 
@@ -111,12 +112,16 @@ async def _soon_full(
     cut = beyond(wanted.type, sort, after) if after else {}
     if cut is None:
         return True
-    within = {"$and": [to_filter(indexed(wanted.clause).clause, use.term), _until(wanted, sort), cut]}
+    within = {"$and": [_filter(use, wanted, indexed(wanted.clause).clause), _until(wanted, sort), cut]}
     resources, type = use.resources, wanted.type
     found = await resources.found_among(
         type, within, filter_of(use, wanted), gate, sort=order(sort), among=among, limit=size + 1
     )
     return found > size or await resources.count(type, within, gate, limit=among + 1) <= among
+
+
+def _filter(use: Services, wanted: Wanted, clause: Clause, ranges: frozenset[str] = frozenset()) -> Document:
+    return apart(to_filter(clause, use.term, ranges), common(wanted.type, use.term))
 
 
 def _indexed(wanted: Wanted) -> Indexed:

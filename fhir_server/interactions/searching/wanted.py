@@ -15,6 +15,7 @@ from fhir_server.redaction.showing import shown as bodies_shown
 from fhir_server.search.ast import Clause, IdIn, Obliged, SelfIn, needs_body, transform
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
+from fhir_server.store.common import apart, common
 from fhir_server.store.permitted import record_of
 from fhir_server.store.resources import Document, Sort
 from fhir_server.store.terms import self_term
@@ -22,7 +23,7 @@ from fhir_server.store.terms import self_term
 MOST_OPENED = 5_000
 
 # What is not needed of a row that is shown.
-SHOWN = {"r": 0, "e": 0, "ix": 0, "has": 0, "to": 0, "g": 0}
+SHOWN = {"r": 0, "e": 0, "ix": 0, "cx": 0, "has": 0, "to": 0, "g": 0}
 BY_ID: Sort = [("_id", 1)]
 
 
@@ -39,7 +40,7 @@ def filter_of(use: Services, wanted: Wanted) -> dict[str, Any]:
     """Return the MongoDB filter of what is wanted, or, if bodies decide it, of all that may be."""
     # The records of few persons are found by the terms that name them: a range is compared in them, not looked up.
     ranges = frozenset[str]() if wanted.of_few else bounded(wanted.type)
-    return to_filter(wanted.clause, use.term, ranges)
+    return apart(to_filter(wanted.clause, use.term, ranges), common(wanted.type, use.term))
 
 
 async def rows_of(

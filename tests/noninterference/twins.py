@@ -1,0 +1,138 @@
+"""Twins: two servers that are gated alike, of which one holds everything, the other only what some users may know of.
+
+What a user may know of is what they may see, and what decides on that: the Consents that bear on them, the groups and
+positions by which they are meant, and what these Consents rest on. Which Patients are one person is nowhere to be seen, and
+the same on both.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fhir_server.app import keyring_of
+from fhir_server.auth.server.vault import ACCOUNTS
+from fhir_server.consenting.rows import LOCKS, ROWS
+from fhir_server.consenting.ways.codes import CODES, ISSUED
+from fhir_server.consenting.ways.transport import MESSAGES, QUEUE
+from fhir_server.deliveries.delivery import RECEIVED
+from fhir_server.emergencies.emergencies import EMERGENCIES
+from fhir_server.pages.prompt.prompts import PROMPTS
+from fhir_server.store.received import DELIVERIES
+from tests.live import JSON, Clock, live
+from tests.noninterference.filled import Store
+from tests.noninterference.oracle import NOW, Oracle, User
+from tests.noninterference.pair import AT_ONCE, PAGE, REPORTING, Pair
+from tests.noninterference.world import BASE, World
+from tests.noninterference.written import Version, mentions_of
+
+Place = tuple[str, str]
+# What doors leave behind beside records.
+BESIDE = (ROWS, LOCKS, CODES, ISSUED, QUEUE, MESSAGES, EMERGENCIES, DELIVERIES, RECEIVED, PROMPTS, ACCOUNTS)
+# To whom somebody belongs is said in these, whoever may see them.
+BELONGING = frozenset({"Group", "CareTeam", "PractitionerRole", "Organization", "Practitioner"})
+
+
+class Shelf(Store):
+    """A store that is emptied of what doors leave behind as well."""
+
+    def empty(self) -> None:
+        super().empty()
+        beside = (*BESIDE, "outbox", "authorization_ends", "Provenance", "Provenance_history")
+        for name in {*self.database.list_collection_names()} & {*beside}:
+            self.database[name].delete_many({})
+
+
+@contextmanager
+def twins(mongo_uri: str, folder: Path, **settings: Any) -> Iterator[Pair]:
+    """Run both servers with these settings, over two databases that are dropped in the end."""
+    common: dict[str, Any] = {
+        "base_url": BASE,
+        "page_size": PAGE,
+        "reporting_clients": frozenset({REPORTING}),
+        "clock": Clock(NOW),
+        **settings,
+    }
+    names = [f"test_{secrets.token_hex(6)}" for _ in "ab"]
+    with (
+        live(mongo_uri, folder, database=names[0], **common) as a,
+        live(mongo_uri, folder, database=names[1], **common) as b,
+    ):
+        keyring = keyring_of(a.settings)
+        stores = [Shelf(mongo_uri, each.settings, keyring) for each in (a, b)]
+        clients = [
+            httpx.Client(base_url=f"http://127.0.0.1:{each.settings.port}/fhir/", headers={"Accept": JSON}, timeout=60)
+            for each in (a, b)
+        ]
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as asking:
+                yield Pair(a, keyring, stores, clients, asking)
+        finally:
+            for client in clients:
+                client.close()
+            for store in stores:
+                store.close()
+
+
+def filled(servers: Pair, world: World, *users: User) -> list[Oracle]:
+    """Fill both: one with the world, the other with what these users may know of; return what each of them may see."""
+    servers.store_a.write(world)
+    oracles = [servers.oracle(world, user) for user in users]
+    hold(servers, only(world, frozenset[Place]().union(*map(known_to, oracles))))
+    return oracles
+
+
+def hold(servers: Pair, world: World) -> None:
+    """Fill the second server with a world, whose Patients are the persons that they are on the first."""
+    links = list(servers.store_a.database["persons"].find())
+    if links:
+        servers.store_b.database["persons"].insert_many(links)
+    servers.store_b.write(world)
+
+
+def only(world: World, kept: frozenset[Place]) -> World:
+    """Return a world without all but these resources."""
+    groups = [[step for step in group if (step.type, step.id) in kept] for group in world.groups]
+    return World(groups, world.patients, [place for place in world.places if place in kept])
+
+
+def known_to(oracle: Oracle) -> frozenset[Place]:
+    """Return the resources that a user may know of."""
+    records = oracle.records
+    seen = {place for place, versions in records.versions.items() if sees_any(oracle, versions)}
+    deciding = [each for each in records.current() if each.type == "Consent" and _bears(oracle, each)]
+    rests_on = {place for each in deciding for place in _facts(each)}
+    belonging = {place for place in records.versions if place[0] in BELONGING}
+    return frozenset(
+        seen | rests_on | belonging | {(each.type, each.id) for each in deciding} | {_place(oracle.user.user)}
+    )
+
+
+def sees_any(oracle: Oracle, versions: Iterable[Version]) -> bool:
+    return any(oracle.sees(each, letter) for each in versions for letter in "rs")
+
+
+def _bears(oracle: Oracle, consent: Version) -> bool:
+    """Return whether a Consent says something to a user, or of their institution."""
+    found = (each for said in oracle.consents.values() for each in said if each.consent == consent.id)
+    named = f'"Organization/{oracle.user.organization}"' in json.dumps(consent.content)
+    return named or any(each.rules or each.flaw for each in found)
+
+
+def _facts(consent: Version) -> Iterator[Place]:
+    """Yield what a Consent rests on. Of which Patient it is, is one of these where somebody else has given it."""
+    said = consent.content
+    given = said if "performer" in said else {name: value for name, value in said.items() if name != "patient"}
+    yield from map(_place, mentions_of(given))
+
+
+def _place(reference: str) -> Place:
+    type, _, id = reference.partition("/")
+    return type, id
