@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from fhir_server import logs
 from fhir_server.audit.chain import Chain
+from fhir_server.audit.gathering import Gathering
 from fhir_server.audit.leaving import Leavings
 from fhir_server.audit.where import Addressed
 from fhir_server.auth.accounts import wiring as accounts
@@ -43,6 +44,7 @@ from fhir_server.deliveries.purging import Purging
 from fhir_server.emergencies import emergencies
 from fhir_server.http import plain
 from fhir_server.http.fhir import FhirEndpoint
+from fhir_server.http.front import Front
 from fhir_server.interactions.call import Services
 from fhir_server.pages.desk import routes as desk
 from fhir_server.pages.desk.checks import Checks
@@ -51,6 +53,7 @@ from fhir_server.pages.my import wiring as my_pages
 from fhir_server.pages.prompt import wiring as prompts
 from fhir_server.reindexing.building import Building
 from fhir_server.reindexing.definitions import Definitions
+from fhir_server.search.types import pinyin
 from fhir_server.settings import Settings
 from fhir_server.store.collections import Collections
 from fhir_server.store.installation import claim
@@ -88,10 +91,11 @@ class Parts:
         return self.definitions.services
 
     @property
-    def beside(self) -> tuple[Building | Purging | Chain | Leavings | Reminders | Sending, ...]:
+    def beside(self) -> tuple[Building | Purging | Chain | Leavings | Reminders | Sending | Gathering, ...]:
         """What goes on beside the requests, as long as the server runs."""
         sending = (self.ways.sending,) if self.ways.sending else ()
-        return (self.building, self.purging, self.chain, self.leavings, self.reminders, *sending)
+        gathering = self.services.audit.gathering
+        return (self.building, self.purging, self.chain, self.leavings, self.reminders, gathering, *sending)
 
     def authority(self, settings: Settings, keyring: Keyring) -> Authority:
         """Return the authorization server."""
@@ -123,6 +127,8 @@ class Parts:
 
     async def close(self) -> None:
         """Anchor the end of this process's audit log, and leave the database."""
+        with suppress(PyMongoError):  # the first of each kind is stored
+            await self.services.audit.gathering.settle()
         await self.chain.close()
         await self.client.close()
 
@@ -188,7 +194,8 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 
     checks = (plain.health(alive),)
     reception = parts.reception(settings, keyring, authority)
-    verifications = Checks(parts.database, keyring, reception.vault, parts.services.now)
+    refiling = parts.services.audit.refiling
+    verifications = Checks(parts.database, keyring, reception.vault, parts.services.now, refiling)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -201,7 +208,8 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
         await verifications.close()
         await parts.close()
 
-    return Starlette(
+    return Front(
+        endpoint,
         routes=[
             # In the order in which they are looked through: what is asked most comes early.
             endpoints.smart_configuration(authority),
@@ -226,6 +234,7 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
 def worker() -> Starlette:
     """Return the app of one worker process; the command line hands settings and database over in the environment."""
     logs.to_standard_error()
+    pinyin.prepare()
     settings = Settings.load(Path(os.environ["FHIR_DATA"]))
     keyring = keyring_of(settings)
     made = create_app(settings, assemble(settings, keyring, uri=os.environ["FHIR_MONGODB_URI"]), keyring)

@@ -16,8 +16,9 @@ from fhir_server.auth.server.clients import InvalidClient
 from fhir_server.auth.signed.checking import ChangedMeanwhile
 from fhir_server.auth.signed.register import AccessRefused
 from fhir_server.backup.manifest import BackupError
-from fhir_server.commands import access, audit, clients, consents, integrity, keys, users
+from fhir_server.commands import access, audit, clients, consents, integrity, keys, outbox, users
 from fhir_server.commands.backup import backup, purges, restore, verify
+from fhir_server.commands.checking import check
 from fhir_server.commands.installation import say
 from fhir_server.commands.loading import load
 from fhir_server.commands.purging import purge
@@ -44,10 +45,11 @@ app = typer.Typer(
     ),
 )
 
-for each in (serve, load, reindex, purge, backup, verify, restore, purges, token, demo):
+for each in (serve, load, reindex, check, purge, backup, verify, restore, purges, token, demo):
     app.command()(each)
 app.add_typer(clients.app, name="client")
 app.add_typer(consents.app, name="consents")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(users.app, name="user")
 app.add_typer(keys.app, name="keys")
 app.add_typer(integrity.app, name="integrity")

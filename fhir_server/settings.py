@@ -201,6 +201,12 @@ class Settings(BaseSettings):
     remind_days: int = Field(
         7, ge=1, le=90, description="Days before an authorization ends at which the patient is reminded of it."
     )
+    outbox_retention_days: int = Field(
+        90,
+        ge=1,
+        le=3_650,
+        description="Days after which an entry of the outbox is removed, even if a consumer was not told of it yet.",
+    )
     message_stand_in: bool = Field(
         False,
         description="Whether messages to patients, such as codes by SMS, go nowhere but to a page of this server that "
@@ -234,6 +240,12 @@ class Settings(BaseSettings):
         10_958,
         ge=183,
         description="Days that AuditEvents are kept at least; fhir-facade audit expire removes older ones.",
+    )
+    emergency_retention_days: int | None = Field(
+        None,
+        ge=183,
+        description="Days that emergency accesses stay on file once they are reviewed; none: as long as AuditEvents. What "
+        "nobody has reviewed yet stays.",
     )
     most_exported: int = Field(
         100_000, ge=1, description="Most AuditEvents in one export from the audit desk; a search for more is refused."
@@ -269,6 +281,11 @@ class Settings(BaseSettings):
         if self.tls_key and not self.tls_certificate:
             raise ValueError("tls_key is set without tls_certificate")
         return self
+
+    @property
+    def emergencies_kept_days(self) -> int:
+        """Days that reviewed emergency accesses stay: longer than an app's approval, so that no old reason counts anew."""
+        return max(self.emergency_retention_days or self.audit_retention_days, self.offline_access_days + 1)
 
     @property
     def label_folders(self) -> tuple[Path, ...]:

@@ -12,14 +12,16 @@ from pymongo import AsyncMongoClient, ReadPreference
 from consent_engine.vocabulary import Mode
 from fhir_server.audit.anchors import KEPT_FILE, Anchors
 from fhir_server.audit.chain import Chain
-from fhir_server.audit.log import AuditLog
+from fhir_server.audit.told import ToldLog
 from fhir_server.auth.basis import Sources
 from fhir_server.auth.gate import Gatekeeper
 from fhir_server.auth.memberships import Memberships
 from fhir_server.auth.policy import Policy
 from fhir_server.auth.server.revocation import Revocations
+from fhir_server.consenting.ends import Ends
 from fhir_server.consenting.life_cycle import LifeCycle
 from fhir_server.consenting.rows import Rows
+from fhir_server.consenting.speaking import Speaking
 from fhir_server.consenting.ways import wiring as ways
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import Wrapping
@@ -119,7 +121,8 @@ class Wiring:
         return held
 
     def _services(self, held: Definitions, first: Filing) -> Services:
-        log = AuditLog(first.projector, self._shadows(self._registry, first.projector), self.keys, self.committer)
+        shadows = self._shadows(self._registry, first.projector)
+        log = ToldLog(first.projector, shadows, self.keys, self.committer, self._persons)
         return Services(
             settings=self._settings,
             registry=self._registry,
@@ -137,6 +140,7 @@ class Wiring:
             consenting=LifeCycle(
                 lambda: held.services,
                 Rows(self.database, self._tokens),
+                Ends(self.database),
                 Outbox(self.database, self.keys),
                 self.ways.by_code,
             ),
@@ -156,6 +160,7 @@ class Wiring:
             self._revocations.check,
             self._clock,
             self._emergencies.counting,
+            Speaking(Facts(self._resources).now, self._persons, self._zone).whose,
         )
         return Gatekeeper(
             self._registry,

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 import typer
+from starlette.routing import Route
 from typer.core import TyperGroup
 
-from fhir_server.cli import app
+from fhir_server.app import assemble, create_app, keyring_of
+from fhir_server.cli import app as command_line
 from fhir_server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted(path.name for path in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
-COMMAND = typer.main.get_command(app)
+COMMAND = typer.main.get_command(command_line)
 
 
 def text(path: str) -> str:
@@ -48,6 +50,17 @@ def shown(name: str) -> str:
 def test_every_setting_is_in_the_manual_with_its_default(name: str) -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \| \S", text("docs/operations.md"), re.MULTILINE))
     assert rows.get(name) == shown(name)
+
+
+def test_a_gateway_is_told_every_path_to_pass_on(tmp_path: Path) -> None:
+    settings = Settings.load(tmp_path, message_stand_in=True)
+    keyring = keyring_of(settings)
+    app = create_app(settings, assemble(settings, keyring, uri="mongodb://127.0.0.1/?replicaSet=none"), keyring)
+    told = re.search(r"^- \*\*TLS\*\*.*$", text("docs/operations.md"), re.MULTILINE)
+    assert told
+    for route in app.routes:
+        assert isinstance(route, Route)
+        assert f"`/{route.path.split('/')[1]}`" in told[0]
 
 
 def test_the_manual_names_no_other_setting() -> None:

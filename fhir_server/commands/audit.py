@@ -39,8 +39,11 @@ def verify(
         list[Path] | None, typer.Option(help="File with an anchor that was printed before and kept elsewhere.")
     ] = None,
     index: Annotated[
-        bool, typer.Option("--index", help="Compare as well what each event is found by with what it says; slower.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--index/--no-index", help="Compare what each event is found by with what it says; without: quicker."
+        ),
+    ] = True,
     data: Data = None,
 ) -> None:
     """Look for events that were changed, removed, inserted, reordered or cut off. Ends with status 1 if anything is found."""
@@ -87,7 +90,7 @@ def expire(data: Data = None) -> None:
 async def _verified(
     parts: Parts, installation: Installation, since: datetime | None, kept: list[Anchor], index: bool
 ) -> Report:
-    refile: Refile | None = parts.services.audit.filed_under if index else None
+    refile: Refile | None = parts.services.audit.refiling() if index else None
     total = await parts.database[LOG].estimated_document_count()
     with _progress("verifying", None if since else total) as advance:
         return await verified(

@@ -29,7 +29,10 @@ def rotate(
     at_once: Annotated[bool, typer.Option(help="Void the tokens of the old keys: somebody else has one.")] = False,
     data: Data = None,
 ) -> None:
-    """Sign with new keys from now on. The old ones are published until their last token has expired."""
+    """Have the authorization server sign with new keys. The old ones are published until their last token has expired.
+
+    Tokens of `fhir-facade token` are signed by the keyring, and end by expiry alone.
+    """
     at_authority(data, lambda authority: authority.rotate(at_once=at_once))
     typer.echo("New tokens are signed with new keys.")
 

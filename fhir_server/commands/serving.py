@@ -12,9 +12,11 @@ from fhir_server.commands.integrity import checked_at_start
 from fhir_server.commands.shares import Given, Stdin, unsealed
 from fhir_server.demo import run as demo_run
 from fhir_server.http import tls
-from fhir_server.settings import Settings
+from fhir_server.settings import PREFIX, Settings
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# What the demo sets where nobody has set it: all that a trial needs beside records.
+DEMONSTRATED = {"message_stand_in": "true", "operators": "Practitioner/operator,Device/emr-a"}
 
 
 def serve(
@@ -38,11 +40,22 @@ def demo(
     port: Port = None,
     workers: Workers = None,
 ) -> None:
-    """Load two demo hospitals, print tokens and curl lines that show consent at work, and run the server."""
+    """Load two demo hospitals, print tokens and curl lines that show consent at work, and run the server.
+
+    Messages to patients are shown at /pages/messages, unless FHIR_MESSAGE_STAND_IN says otherwise.
+    """
+    demonstrate(Settings.load(data))
     with opened(Settings.load(data, host=host, port=port, workers=workers)) as installation:
         installation.run(lambda parts: demo_run.fill(parts.services, say))
         demo_run.show(installation.settings, bearer_of(installation.keyring))
         run_server(installation)
+
+
+def demonstrate(settings: Settings) -> None:
+    """Set in the environment, from which workers read them too, what the demo needs and these settings leave open."""
+    for name, value in DEMONSTRATED.items():
+        if name not in settings.model_fields_set:
+            os.environ[f"{PREFIX}{name.upper()}"] = value
 
 
 def run_server(installation: Installation) -> None:

@@ -24,6 +24,9 @@ def token(
     department: Annotated[str | None, typer.Option(help="Id of the department's Organization.")] = None,
     practitioner_role: Annotated[str | None, typer.Option(help="Reference to the PractitionerRole.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for an emergency access (purpose ETREAT or BTG).")] = None,
+    btg: Annotated[
+        bool, typer.Option("--btg", help="The user may break the glass, where FHIR_EMERGENCY_ENTITLEMENT asks for it.")
+    ] = False,
     lifetime: Annotated[int, typer.Option(help="Seconds until it expires.", min=1)] = 8 * 3600,
     data: Data = None,
 ) -> None:
@@ -38,6 +41,7 @@ def token(
         "department": department,
         "practitionerRole": practitioner_role,
         "reason": reason,
+        "btg": btg or None,
     }
     given = {name: value for name, value in claims.items() if value is not None}
     typer.echo(bearer_of(keyring_of(Settings.load(data))).issue(given, lifetime=lifetime))

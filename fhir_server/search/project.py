@@ -17,7 +17,7 @@ from fhir_server.search.expressions.compiled import Extraction, Extractor, Typed
 from fhir_server.search.once import Forms, Once, Spans
 from fhir_server.search.readable import Readable
 from fhir_server.search.support import OUTSIDE, unsupported
-from fhir_server.search.types import composite, names, near, phonetic, pinyin, reference, string, token, uri
+from fhir_server.search.types import composite, names, near, phonetic, reference, string, token, uri
 from fhir_server.search.types.composite import EQUALITY, RANGED, Elements
 from fhir_server.search.types.near import Point
 from fhir_server.search.types.span import Here, Span
@@ -84,7 +84,6 @@ class Projector:
         self._registry = registry
         self._here = Here(zone, base_url)
         self._readable = Readable(registry)
-        pinyin.prepare()
         self._plans: dict[str, _Plan] = {}
         self._placing: dict[tuple[str, str], bool] = {}
         self._extractors: dict[tuple[str, str], Extractor] = {}

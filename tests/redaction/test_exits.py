@@ -219,10 +219,12 @@ def test_a_document_that_is_stored_says_that_it_is_not_the_whole(server: Live) -
 # Who opens bodies for the server itself: to file, to compare, to decide by; nobody is answered with what they open, but
 # patients, and who speaks for them, with the Consents on which they take steps (holding.py), of which nothing is withheld.
 OPENERS = (
+    "consenting/following.py",
     "consenting/holding.py",
     "consenting/looking.py",
     "consenting/names.py",
     "consenting/reminders.py",
+    "consenting/speaking.py",
     "consenting/ways/desk.py",
     "deliveries/purging.py",
     "interactions/terminology.py",
