@@ -17,6 +17,10 @@ from fhir_server.store.embedded import running
 from tests.databases import fresh
 from tests.live import Live, live
 
+# No test goes beyond this machine, and each client of httpx would read all certificate authorities (30 ms).
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.fspath(Path(__file__).parent / "no-authorities")
+
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes
 

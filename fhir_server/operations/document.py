@@ -21,9 +21,8 @@ from fhir_server.interactions.searching.opening import Opened, opened_rows
 from fhir_server.interactions.storing import store, written_answer
 from fhir_server.operations.answers import recorded
 from fhir_server.operations.definition import Invocation
-from fhir_server.operations.supporting import References, supporting
+from fhir_server.operations.supporting import References, patients_shown, supporting
 from fhir_server.store.instants import instant
-from fhir_server.store.resources import Document
 
 NAMESPACE = uuid.UUID("5a0c2f5e-5f0b-4f0e-9a53-4f2b7d9b6c11")
 TYPE = "Composition"
@@ -41,12 +40,11 @@ async def document(use: Services, call: Call, asked: Invocation) -> Answer:
     row = await present(use, TYPE, _named(call, asked), gate)
     (composition,) = await opened_rows(use, gate, [(TYPE, row)])
     direct = set(References(use.settings.public_base)(composition.body))
-    kin = frozenset(row.get("pr", ()))
+    kin = await patients_shown(use, gate, composition)
 
-    def wanted(type: str, found: Document) -> bool:
-        patients = found.get("pr", ())
-        named = (type, found["_id"]) in direct
-        return type != "AuditEvent" and (named or not patients or not kin.isdisjoint(patients))
+    def wanted(found: Opened, patients: frozenset[str]) -> bool:
+        named = (found.type, found.document["_id"]) in direct
+        return found.type != "AuditEvent" and (named or not patients or not kin.isdisjoint(patients))
 
     shown = [composition, *await supporting(use, gate, [composition], wanted=wanted)]
     await recorded(use, call, asked, gate, shown)

@@ -23,7 +23,7 @@ from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.interactions.together import all_of
 from fhir_server.operations.answers import recorded, searchset, self_link
 from fhir_server.operations.definition import Invocation
-from fhir_server.operations.supporting import supporting
+from fhir_server.operations.supporting import patients_shown, supporting
 from fhir_server.redaction.asking import withheld
 from fhir_server.redaction.showing import due_overall
 from fhir_server.search.types import reference
@@ -66,7 +66,8 @@ async def encounter_everything(use: Services, call: Call, asked: Invocation) -> 
         belongs = await _belonging(use, gate, type, parameters, [f"Encounter/{encounter['_id']}"])
         filters[type] = {"$or": [filters[type], belongs]} if type in filters else belongs
     filters = {type: filter for type, filter in filters.items() if type not in NOT_RECORDS}
-    return await _answer(use, call, asked, gate, filters, kin=frozenset(encounter.get("pr", ())))
+    (shown,) = await opened_rows(use, gate, [("Encounter", encounter)])
+    return await _answer(use, call, asked, gate, filters, kin=await patients_shown(use, gate, shown))
 
 
 async def _of_patients(use: Services, gate: RequestGate, type: str, patients: Sequence[str]) -> Document:
@@ -111,9 +112,8 @@ async def _answer(
     size = min(asked.one("_count") or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
     page, whole = await _page(use, asked, gate, chosen, size)
 
-    def wanted(type: str, document: Document) -> bool:
-        patients = document.get("pr", ())
-        chosen = type not in NOT_RECORDS and (types is None or type in types)
+    def wanted(row: Opened, patients: frozenset[str]) -> bool:
+        chosen = row.type not in NOT_RECORDS and (types is None or row.type in types)
         return chosen and (not patients or not kin.isdisjoint(patients))
 
     included = await supporting(use, gate, page, wanted=wanted)

@@ -6,10 +6,13 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from orjson import loads
+
 from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.interactions.call import Services
 from fhir_server.interactions.searching.opening import Opened, opened_rows
+from fhir_server.redaction.showing import due_overall
 from fhir_server.store.resources import Document
 
 MOST_SUPPORTING = 5_000
@@ -37,11 +40,12 @@ class References:
 
 
 async def supporting(
-    use: Services, gate: RequestGate, shown: Sequence[Opened], *, wanted: Callable[[str, Document], bool]
+    use: Services, gate: RequestGate, shown: Sequence[Opened], *, wanted: Callable[[Opened, frozenset[str]], bool]
 ) -> list[Opened]:
     """Return what the resources shown refer to, what that refers to, and so on, as far as it is wanted and permitted.
 
-    In the order of type and id. wanted: decides on what was found and admitted. Raises TooCostly beyond a bound.
+    In the order of type and id. wanted: decides on what was found and admitted, by whose it is shown to be.
+    Raises TooCostly beyond a bound.
     """
     references = References(use.settings.public_base)
     known = {(each.type, each.document["_id"]) for each in shown}
@@ -49,12 +53,23 @@ async def supporting(
     last: Iterable[Opened] = shown
     while led := _led_to(use, references, last) - known:
         known |= led
-        rows = [row for row in await _admitted(use, gate, led) if wanted(*row)]
-        last = await opened_rows(use, gate, rows)
+        rows = await opened_rows(use, gate, await _admitted(use, gate, led))
+        last = [each for each in rows if wanted(each, await patients_shown(use, gate, each))]
         found += last
         if len(found) > MOST_SUPPORTING:
             raise TooCostly(f"This leads to more than {MOST_SUPPORTING} further resources: ask for smaller pages.")
     return sorted(found, key=lambda each: (each.type, each.document["_id"]))
+
+
+async def patients_shown(use: Services, gate: RequestGate, row: Opened) -> frozenset[str]:
+    """Return the ids of the Patients whose record this is, as far as what is shown of it says so."""
+    patients = frozenset(row.document.get("pr", ()))
+    if not patients or not await due_overall(use, gate, row.type):
+        return patients
+    links = use.projector(loads(row.body)).links
+    own = {row.reference} if row.type == "Patient" else set[str]()
+    named = own.union(*(links.get(code, ()) for code in use.registry.compartment("Patient").get(row.type, ())))
+    return patients & {each.removeprefix("Patient/") for each in named}
 
 
 def _led_to(use: Services, references: References, shown: Iterable[Opened]) -> set[tuple[str, str]]:

@@ -30,6 +30,13 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+# A transaction here takes well below a second. What a killed process leaves open is in the way of whoever goes on with its
+# work until its time is over: of itself that would be a minute.
+PARAMETERS = (
+    "diagnosticDataCollectionEnabled=false",
+    "enableLocalhostAuthBypass=false",
+    "transactionLifetimeLimitSeconds=20",
+)
 REPLICA_SET = "rs0"
 USER = "fhir"
 ROLES = ["readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterMonitor"]
@@ -206,8 +213,8 @@ def _launch(folder: Folder, access: Access, program: Path, cache_gb: float) -> s
     }
     command = [str(program), "--fork", "--auth", "--quiet", "--nounixsocket"]
     command += [str(part) for option in options.items() for part in option]
-    for parameter in ("diagnosticDataCollectionEnabled", "enableLocalhostAuthBypass"):
-        command += ["--setParameter", f"{parameter}=false"]
+    for parameter in PARAMETERS:
+        command += ["--setParameter", parameter]
     with suppress(FileNotFoundError):
         os.replace(folder["mongo.log"], folder["mongo.log.1"])
     with tempfile.TemporaryFile() as said:

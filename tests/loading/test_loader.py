@@ -315,6 +315,7 @@ def test_broken_off_anywhere_a_load_is_completed_by_the_next(
         assert 0 < stored < total
         if sign is not signal.SIGKILL:
             assert "Started again, it goes on" in said
+            end_transactions(client, database_name)  # those of a load that was killed end by themselves
         told = console(mongo_uri, database_name, tmp_path / "var").run(*words)
         assert told == f"{total - stored} stored, {stored} unchanged, 0 rejected\n"
         assert there.count_documents({"v": 1}) == total
