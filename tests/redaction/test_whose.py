@@ -47,6 +47,7 @@ def both(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         observation("qo", "q"),
         condition("pc", "p"),
         document("pd", "p", contained=[held("in")], author=[to("#in")]),
+        document("pe", "p", context={"related": [to("Observation/po")]}),
         document("qd", "q", contained=[held("in")], author=[to("#in")]),
     ]
     others = [known("p2"), document("p2d", "p2")]
@@ -86,6 +87,7 @@ ASKED = [
     f"Patient/p/$everything?{RECORDS}",
     f"Patient/p2/$everything?{RECORDS}",
     f"Patient/p/$everything?{RECORDS}&start=2025",
+    "Patient/p/$everything?_type=DocumentReference,Observation",
     "Patient/p/Patient",
     "Patient?_id=p&_revinclude=DocumentReference:patient",
     *(f"Patient?_id=p&_revinclude={type}:*" for type in RECORDS.removeprefix("_type=").split(",")),
