@@ -176,16 +176,16 @@ def related(id: str, of: str, phone: str = PHONE, **more: Any) -> Json:
 
 
 def test_a_guardian_gives_the_code_for_a_minor(server: Live, mongo_uri: str) -> None:
-    person(server, "child", 322, "2018-05-01")
-    server.put(related("child-mother", "child-1", "13722222222"), organization=ASKS)
-    server.put(related("child-mother-2", "child-2", "13722222222"), organization=KEEPS)
+    person(server, "infant", 392, "2018-05-01")
+    server.put(related("infant-mother", "infant-1", "13722222222"), organization=ASKS)
+    server.put(related("infant-mother-2", "infant-2", "13722222222"), organization=KEEPS)
     with doctor(server) as client:
-        id = begun(client, "child-1", way="guardian")
-        (sent,) = messages(server, mongo_uri, "child-1")
+        id = begun(client, "infant-1", way="guardian")
+        (sent,) = messages(server, mongo_uri, "infant-1")
         assert (sent.to, "监护人" in sent.text) == ("13722222222", True)
         active = done(client, id, "verify", code=code_in(sent))
-        assert active["performer"] == [{"reference": "RelatedPerson/child-mother"}]
-        assert sees(client, "child")
+        assert active["performer"] == [{"reference": "RelatedPerson/infant-mother"}]
+        assert sees(client, "infant")
 
 
 NO_GUARDIANS: list[tuple[str, Json]] = [
