@@ -28,6 +28,7 @@ from pymongo.errors import PyMongoError
 from fhir_server.audit.event import Happening, Touched
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.scopes import Scopes
+from fhir_server.crypto.sealing import Unsealable
 from fhir_server.deliveries.burying import burial
 from fhir_server.deliveries.delivery import PURGED, PURGING, Delivery, due
 from fhir_server.errors import Conflict
@@ -67,7 +68,7 @@ class Purging:
         while True:
             try:
                 await self.once()
-            except (PyMongoError, Conflict) as error:  # tried again: what was done is not done twice
+            except (PyMongoError, Conflict, Unsealable) as error:  # tried again: what was done is not done twice
                 log.warning("purging stopped: %s", type(error).__name__)
             await asyncio.sleep(LOOKED_AFTER_SECONDS)
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from fhir_server.crypto.sealing import Unsealable
 from fhir_server.errors import Conflict
 from fhir_server.reindexing.definitions import PARAMETERS, Definitions, Row, bases
 from fhir_server.reindexing.refiling import Position, refile
@@ -43,7 +44,7 @@ class Building:
         while True:
             try:
                 await self.once()
-            except (PyMongoError, Conflict) as error:  # tried again: what was done is not done twice
+            except (PyMongoError, Conflict, Unsealable) as error:  # tried again: what was done is not done twice
                 log.warning("building search parameters stopped: %s", type(error).__name__)
             await asyncio.sleep(LOOKED_AFTER_SECONDS)
 
