@@ -135,13 +135,16 @@ class Presentation(NamedTuple):
     said: Pairs = ()
 
 
-@lru_cache(maxsize=256)
 def presentation(accept: str | None, content_type: str | None, pairs: Pairs) -> Presentation:
     """Return how to answer. Raises NotAcceptable if there is no way that the client takes.
 
     A client that does not say gets the form that it sent, else JSON.
     """
-    said = tuple(pair for pair in pairs if pair[0] in ABOUT_FORM)
+    return _presentation(accept, content_type, tuple(pair for pair in pairs if pair[0] in ABOUT_FORM))
+
+
+@lru_cache(maxsize=256)  # of the parameters of a search, which may tell of a person, nothing is kept
+def _presentation(accept: str | None, content_type: str | None, said: Pairs) -> Presentation:
     asked = dict(said)
     default = NAMES.get(media(content_type).name, Format.JSON) if content_type else Format.JSON
     return Presentation(wanted(accept, asked.get("_format"), default), asked.get("_pretty") in ("true", ""), said)

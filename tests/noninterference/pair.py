@@ -184,8 +184,13 @@ def visible(oracle: Oracle) -> list[tuple[Version, bool]]:
 
 
 @contextmanager
-def pair(mongo_uri: str, folder: Path, **settings: Any) -> Iterator[Pair]:
-    """Run both servers with these settings, over two databases that are dropped in the end."""
+def pair(
+    mongo_uri: str, folder: Path, *, gated: bool = False, kept: type[Store] = Store, **settings: Any
+) -> Iterator[Pair]:
+    """Run both servers with these settings, over two databases that are dropped in the end.
+
+    gated: whether the second is gated as the first is. kept: what fills and empties their databases.
+    """
     common: dict[str, Any] = {
         "base_url": BASE,
         "page_size": PAGE,
@@ -196,10 +201,10 @@ def pair(mongo_uri: str, folder: Path, **settings: Any) -> Iterator[Pair]:
     names = [f"test_{secrets.token_hex(6)}" for _ in "ab"]
     with (
         live(mongo_uri, folder, database=names[0], **common) as a,
-        live(mongo_uri, folder, database=names[1], gated=False, **common) as b,
+        live(mongo_uri, folder, database=names[1], gated=gated, **common) as b,
     ):
         keyring = keyring_of(a.settings)
-        stores = [Store(mongo_uri, each.settings, keyring) for each in (a, b)]
+        stores = [kept(mongo_uri, each.settings, keyring) for each in (a, b)]
         clients = [
             httpx.Client(base_url=f"http://127.0.0.1:{each.settings.port}/fhir/", headers={"Accept": JSON}, timeout=60)
             for each in (a, b)

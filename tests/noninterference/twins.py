@@ -8,16 +8,11 @@ the same on both.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from fhir_server.app import keyring_of
 from fhir_server.auth.server.vault import ACCOUNTS
 from fhir_server.consenting.rows import LOCKS, ROWS
 from fhir_server.consenting.ways.codes import CODES, ISSUED
@@ -26,11 +21,10 @@ from fhir_server.deliveries.delivery import RECEIVED
 from fhir_server.emergencies.emergencies import EMERGENCIES
 from fhir_server.pages.prompt.prompts import PROMPTS
 from fhir_server.store.received import DELIVERIES
-from tests.live import JSON, Clock, live
 from tests.noninterference.filled import Store
-from tests.noninterference.oracle import NOW, Oracle, User
-from tests.noninterference.pair import AT_ONCE, PAGE, REPORTING, Pair
-from tests.noninterference.world import BASE, World
+from tests.noninterference.oracle import Oracle, User
+from tests.noninterference.pair import Pair, pair
+from tests.noninterference.world import World
 from tests.noninterference.written import Version, mentions_of
 
 Place = tuple[str, str]
@@ -50,35 +44,9 @@ class Shelf(Store):
             self.database[name].delete_many({})
 
 
-@contextmanager
-def twins(mongo_uri: str, folder: Path, **settings: Any) -> Iterator[Pair]:
+def twins(mongo_uri: str, folder: Path, **settings: Any) -> AbstractContextManager[Pair]:
     """Run both servers with these settings, over two databases that are dropped in the end."""
-    common: dict[str, Any] = {
-        "base_url": BASE,
-        "page_size": PAGE,
-        "reporting_clients": frozenset({REPORTING}),
-        "clock": Clock(NOW),
-        **settings,
-    }
-    names = [f"test_{secrets.token_hex(6)}" for _ in "ab"]
-    with (
-        live(mongo_uri, folder, database=names[0], **common) as a,
-        live(mongo_uri, folder, database=names[1], **common) as b,
-    ):
-        keyring = keyring_of(a.settings)
-        stores = [Shelf(mongo_uri, each.settings, keyring) for each in (a, b)]
-        clients = [
-            httpx.Client(base_url=f"http://127.0.0.1:{each.settings.port}/fhir/", headers={"Accept": JSON}, timeout=60)
-            for each in (a, b)
-        ]
-        try:
-            with ThreadPoolExecutor(AT_ONCE) as asking:
-                yield Pair(a, keyring, stores, clients, asking)
-        finally:
-            for client in clients:
-                client.close()
-            for store in stores:
-                store.close()
+    return pair(mongo_uri, folder, gated=True, kept=Shelf, **settings)
 
 
 def filled(servers: Pair, world: World, *users: User) -> list[Oracle]:
