@@ -12,11 +12,11 @@ from fhir_server.auth.policy import SERVER
 from fhir_server.auth.requester import Requester
 from fhir_server.fhir_json import dump
 from fhir_server.search.project import Projector
+from fhir_server.store.bodies import sealed
 from fhir_server.store.commit import Committer, Unit
 from fhir_server.store.common import common, split
 from fhir_server.store.ids import new_id
 from fhir_server.store.keys import DataKeys, Owner
-from fhir_server.store.resources import sealed
 from fhir_server.store.shadow import Document, Shadows
 
 OWNER = Owner(None, "audit")

@@ -22,13 +22,14 @@ from fhir_server.audit.findings import Finding, Report, Tampering, Target
 from fhir_server.audit.following import Follower, start_of
 from fhir_server.audit.links import COVERED, FIELD, FILED, LOG, Links, Position, whole
 from fhir_server.crypto.keyring import Keyring
-from fhir_server.crypto.sealing import Unsealable, Wrapping, unseal
+from fhir_server.crypto.sealing import Unsealable, Wrapping
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.fhir_json import parse
+from fhir_server.store import bodies
 from fhir_server.store.instants import instant, microseconds
 from fhir_server.store.keys import DataKeys
 from fhir_server.store.marks import FIELD as MARK
-from fhir_server.store.resources import WITHOUT_RANGES, place
+from fhir_server.store.resources import WITHOUT_RANGES
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -221,7 +222,7 @@ class Bodies:
     def _plain(self, document: Document) -> bytes | None:
         try:
             key = self._known[document["k"]]
-            return unseal(key, document["body"], place(LOG, document["_id"], document["v"]))
+            return bodies.opened(key, LOG, document["_id"], document["v"], document["body"])
         except (KeyError, TypeError, Unsealable):
             return None
 

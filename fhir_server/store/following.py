@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.store.bodies import sealed
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
@@ -16,7 +17,7 @@ from fhir_server.store.keys import DataKeys
 from fhir_server.store.marks import Earlier
 from fhir_server.store.persons import Persons
 from fhir_server.store.received import delivery_of, hold, owner
-from fhir_server.store.resources import Document, Resources, sealed
+from fhir_server.store.resources import Document, Resources
 from fhir_server.store.shadow import Membership, Shadows
 
 BINARY = "Binary"

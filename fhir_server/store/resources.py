@@ -15,9 +15,8 @@ from typing import Any, Protocol
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ExecutionTimeout
 
-from fhir_server.crypto.sealing import seal, unseal
 from fhir_server.errors import TooCostly
-from fhir_server.store import queries
+from fhir_server.store import bodies, queries
 from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.collections import history_of
 from fhir_server.store.keys import DataKeys, Unreadable
@@ -242,7 +241,7 @@ class Resources:
     def _open(self, type: str, document: Document, keys: Mapping[int, bytes]) -> bytes:
         if (key := keys.get(document["k"])) is None:
             raise Unreadable("The data key of this record was destroyed.")
-        return unseal(key, document["body"], place(type, document["_id"], document["v"]))
+        return bodies.opened(key, type, document["_id"], document["v"], document["body"])
 
     async def _admitted(self, type: str, found: Mapping[str, Document], gate: Gate) -> dict[str, Document]:
         persons = frozenset(person for each in found.values() for person in persons_of(each))
@@ -274,13 +273,3 @@ def _in_time() -> Iterator[None]:
             "This search took too long, and was stopped. Ask for less at once: add a parameter that is looked up by "
             "equality, such as patient, identifier or code, or a shorter range."
         ) from error
-
-
-def place(type: str, id: str, version: int) -> bytes:
-    """Return what a sealed body is bound to, so that no body can stand in for another."""
-    return f"{type}/{id}/{version}".encode()
-
-
-def sealed(key: bytes, type: str, id: str, version: int, body: bytes) -> bytes:
-    """Return a body sealed for its place."""
-    return seal(key, body, place(type, id, version))

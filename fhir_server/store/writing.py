@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.crypto.tokens import Tokens
 from fhir_server.definitions.registry import Registry
 from fhir_server.fhir_json import canonical, dump
+from fhir_server.store.bodies import sealed
 from fhir_server.store.collections import Collections
 from fhir_server.store.commit import Unit
 from fhir_server.store.consents import Trust, consent_terms, count_up_all
@@ -23,7 +24,7 @@ from fhir_server.store.marks import COVERED, FIELD
 from fhir_server.store.mentioned import mentioned
 from fhir_server.store.persons import Persons, person_term
 from fhir_server.store.received import delivery_of, hold, owner
-from fhir_server.store.resources import Document, Resources, sealed
+from fhir_server.store.resources import Document, Resources
 from fhir_server.store.shadow import Membership, Shadows, stamped
 from fhir_server.store.terms import born_term
 
