@@ -55,7 +55,7 @@ class Request:
     consent: id of the Consent. patient: bare id of the Patient that was named. organization: bare id of who asks, and
     would be let in. user: reference of who asks in its name. purpose: v3-ActReason code. types: resource types asked
     for; () = all (records.py). since, until: of the records (provision.dataPeriod), both included. expires: until when the
-    authorization would hold. way: one of WAYS.
+    authorization would hold. way: one of WAYS. client: through which a system asks; None for people.
     """
 
     consent: str
@@ -68,6 +68,12 @@ class Request:
     until: date | None
     expires: datetime
     way: str
+    client: str | None = None
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked of which Patient: two requests of the same question are one."""
+        return self.patient, self.organization, self.purpose, frozenset(self.types), self.since, self.until
 
     @property
     def scope(self) -> str:
@@ -156,6 +162,7 @@ def _extension(request: Request, state: State, said: str | None) -> dict[str, An
             {"url": "state", "valueCode": state.value},
             {"url": "way", "valueCode": request.way},
             {"url": "user", "valueReference": {"reference": request.user}},
+            *([{"url": "client", "valueString": request.client}] if request.client else []),
             *([{"url": "said", "valueString": said}] if said else []),
         ],
     }
@@ -185,6 +192,7 @@ def read_request(consent: Mapping[str, Any], *, zone: tzinfo) -> Request | None:
             until=_day(dates.get("end")),
             expires=end,
             way=said["way"],
+            client=said.get("client"),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None

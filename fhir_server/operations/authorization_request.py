@@ -7,6 +7,7 @@ from datetime import date, timedelta, tzinfo
 from typing import Any
 
 from fhir_server.consenting.asked import WAYS, Request
+from fhir_server.consenting.records import types_wanted
 from fhir_server.errors import InvalidRequest
 from fhir_server.fhir_json import dump
 from fhir_server.interactions.call import Answer, Call, Services
@@ -20,8 +21,8 @@ DEFAULT_VALIDITY = timedelta(days=365)
 async def request_authorization(use: Services, call: Call, asked: Invocation) -> Answer:
     """Return the Consent (status proposed) by which the patient is asked. Raises Absent for a hidden Patient.
 
-    In: way (default app), purpose (default that of the token), type (any number; none: all), dataPeriod (days of the
-    records, included), expires (default a year from now).
+    In: way (default app), purpose (default that of the token), type (any number, Patient comes with them; none: all),
+    dataPeriod (days of the records, included), expires (default a year from now).
     """
     consent = await use.consenting.request(call, _request(use, call, asked))
     return Answer(201, dump(consent), {"Location": f"{call.base}/Consent/{consent['id']}/_history/2"})
@@ -36,7 +37,7 @@ def _request(use: Services, call: Call, asked: Invocation) -> Request:
         organization=call.requester.organization,
         user=call.requester.user,
         purpose=asked.one("purpose") or call.requester.purpose,
-        types=tuple(sorted(set(asked.given.get("type", ())))),
+        types=types_wanted(asked.given.get("type", ())),
         since=_day(since[0], use.zone) if since else None,
         until=_day(until[1], use.zone) if until else None,
         expires=moment(asked.one("expires")[1]) if asked.one("expires") else use.clock() + DEFAULT_VALIDITY,

@@ -19,7 +19,7 @@ from consent_engine.predicate import Record, holds
 from consent_engine.rules import AccessRequest, Compiled, combined, obligations
 from consent_engine.vocabulary import Mode
 from fhir_server.auth.gate import Gatekeeper, access_request
-from fhir_server.auth.policy import DIRECTORY, Group, Policy, due, permission, reports
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, as_own, due, permission, reports
 from fhir_server.auth.requester import Requester
 from fhir_server.redaction.asking import hiding, unenforceable
 from fhir_server.store.permitted import persons_of, record_of
@@ -91,7 +91,8 @@ def judged(
         Group(frozenset({person}), *combined(said, mode), tuple(obligations(said).items()))
         for person, said in compiled.items()
     ]
-    binding = () if reports(asker.requester, rules.policy) else due(groups, type, asker.own)
+    own = as_own(type, asker.own, asker.spoken)
+    binding = () if reports(asker.requester, rules.policy) else due(groups, type, own)
     predicate = permission(
         asker.requester,
         type,
@@ -112,7 +113,7 @@ def judged(
             holds(predicate, replace(record, persons=frozenset({person}))),
             decide(said, record, mode),
             explain(said, record, mode),
-            () if person in asker.own else _obliged(said, type, record),
+            () if person in own else _obliged(said, type, record),
         )
         for person, said in compiled.items()
     }

@@ -33,7 +33,7 @@ def masked(registry: Registry, resource: Json, elements: Collection[str]) -> Jso
         return resource
     for path in own:
         inner = _without(registry, inner, str(resource["resourceType"]), path)
-    return labelled(inner)
+    return labelled(_without_lost(resource, inner))
 
 
 @lru_cache(KNOWN)
@@ -76,6 +76,36 @@ def _contained(registry: Registry, resource: Json, elements: Collection[str]) ->
     inner = [_unlabelled(each, masked(registry, each, elements)) for each in contained]
     same = all(new is old for new, old in zip(inner, contained, strict=True))
     return resource if same else {**resource, "contained": inner}
+
+
+def _without_lost(before: Json, after: Json) -> Json:
+    """Return a masked resource without what it contained for the sake of what was taken out.
+
+    A contained resource is a part of the element that refers to it: nothing else leads to it (R4 dom-3).
+    """
+    if "contained" not in after:
+        return after
+    lost = _referred(before) - _referred(after)
+    kept = [each for each in after["contained"] if each.get("id") not in lost]
+    rest = {key: value for key, value in after.items() if key != "contained"}
+    return {**rest, "contained": kept} if kept else rest
+
+
+def _referred(resource: Json) -> set[str]:
+    """Return the ids of what a resource contains to which a reference leads, along others in it."""
+    inner = {f"#{each['id']}": each for each in resource["contained"] if "id" in each}
+    found, new = set[str](), {*_texts({key: value for key, value in resource.items() if key != "contained"})}
+    while new := (new & inner.keys()) - found:
+        found |= new
+        new = {text for each in new for text in _texts(inner[each])}
+    return {each.removeprefix("#") for each in found}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(each)
 
 
 def _unlabelled(before: Json, after: Json) -> Json:

@@ -1,9 +1,10 @@
-"""Marks: a keyed code in every stored document over all that decides who sees the record (ADR 39).
+"""Marks: a keyed code in what is stored over all of it that decides, which stands there in the clear (ADR 39).
 
 A body is sealed; what the gate and the database go by stands beside it in keyed form, which whoever writes to MongoDB could
 exchange. The mark m is HMAC-SM3, cut to 16 bytes, over type, logical id, version and those fields. Whoever stores a document
 marks it, and whoever goes by one looks at its mark first. A version that becomes an earlier one is marked as such: put back
-into the place of the current one, it does not fit there.
+into the place of the current one, it does not fit there. `Marks` are those of documents, over all that decides who sees the
+record; `RowMarks` those of other rows, such as grants, sessions and the codes that patients give back.
 
 Source: GB/T 39786-2021, 8.4 b and c (integrity of access-control information and of security labels); RFC 2104, 5
 (truncation); GB/T 32905-2016 (SM3).
@@ -11,6 +12,7 @@ Source: GB/T 39786-2021, 8.4 b and c (integrity of access-control information an
 
 from __future__ import annotations
 
+import json
 import logging
 import struct
 from collections.abc import Iterable, Mapping
@@ -75,6 +77,31 @@ class Marks:
                 # An id may be anything by now, or tell of a patient: `fhir-facade check` names it.
                 LOG.error("a stored %s was changed behind the server's back. See: fhir-facade check", type)
                 raise ChangedInStore("What decides who sees this record was changed in the store.")
+
+
+class RowMarks:
+    """Makes and checks the marks of rows of one kind, whole HMAC-SM3 (32 bytes). Safe to share between threads."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.HMAC(key, hashes.SM3())
+
+    def of(self, place: str, *said: Any) -> bytes:
+        """Return what shows of a row that the server stored what it says. place: the collection.
+
+        said: values that JSON can hold. Raises TypeError.
+        """
+        keyed = self._keyed.copy()
+        keyed.update(json.dumps([place, *said]).encode())
+        return keyed.finalize()
+
+    def fits(self, mark: Any, place: str, *said: Any) -> bool:
+        """Return whether a mark as it was read is that of what a row says."""
+        try:
+            return isinstance(mark, bytes) and compare_digest(mark, self.of(place, *said))
+        except TypeError:
+            return False
 
 
 def covered(type: str, id: str, document: Document, earlier: bool) -> bytes:

@@ -105,6 +105,22 @@ def test_what_a_resource_of_another_type_contains_is_masked_and_its_container_sa
     }
 
 
+def test_what_was_contained_for_the_sake_of_what_is_withheld_goes_with_it() -> None:
+    maker, medicine, other = (
+        {"resourceType": "Organization", "id": "maker"},
+        {"resourceType": "Medication", "id": "m", "manufacturer": {"reference": "#maker"}},
+        {"resourceType": "Practitioner", "id": "dr"},
+    )
+    said = {"medicationReference": {"reference": "#m"}, "requester": {"reference": "#dr"}}
+    before = of("MedicationRequest", contained=[medicine, maker, other], **said)
+    after = masked(registry(), before, ["MedicationRequest.medication"])
+    assert after["contained"] == [other]
+    assert "contained" not in masked(registry(), after, ["MedicationRequest.requester"])
+    # One to which something else refers as well stays.
+    before["reasonReference"] = [{"reference": "#maker"}]
+    assert masked(registry(), before, ["MedicationRequest.medication"])["contained"] == [maker, other]
+
+
 @pytest.mark.parametrize("resource", [of("Observation"), of("Observation", contained=[of("Device")])])
 def test_what_no_element_bears_on_stays_the_same_object(resource: Json) -> None:
     assert masked(registry(), resource, ["Patient.telecom"]) is resource

@@ -63,10 +63,10 @@ def form_fits(vault: Vault, cookie: str | None, given: str | None) -> bool:
 
 def marked(vault: Vault, row: Document) -> Document:
     """Return the row of a session with its mark."""
-    return {**row, MARK: vault.mark(*_said(row))}
+    return {**row, MARK: vault.mark(*session_said(row))}
 
 
-def _said(row: Document) -> tuple[Any, ...]:
+def session_said(row: Document) -> tuple[Any, ...]:
     """Return what the mark of a session is made of; when it ends in milliseconds, as MongoDB keeps it."""
     ends = microseconds(row["until"]) // 1_000
     return SESSIONS, row["_id"], row["account"], row["at"], list(row["factors"]), ends
@@ -96,7 +96,7 @@ class Sessions:
         row = await self._rows.find_one({"_id": digest(cookie)}) if cookie else None
         if row is None or row["until"] <= self._clock():
             return None
-        if not self._vault.fits(row.get(MARK), *_said(row)):
+        if not self._vault.fits(row.get(MARK), *session_said(row)):
             await logged(SESSIONS, row["_id"], Fault.CHANGED)
             return None
         return Session(row["_id"], row["account"], row["at"], frozenset(row["factors"]))

@@ -112,7 +112,7 @@ class Grants:
         A revoked one needs no mark. An earlier one that was put back is known where a later one was seen.
         """
         revoked = row.get("revoked", False)
-        if revoked is not True and not self._vault.fits(row.get(MARK), *_marked(row)):
+        if revoked is not True and not self._vault.fits(row.get(MARK), *grant_said(row)):
             return Fault.CHANGED
         turn, last = ENDED if revoked else row["turn"], self._seen.get(row["_id"], 0)
         self._seen[row["_id"]] = max(turn, last)
@@ -137,7 +137,7 @@ class Grants:
         row = await self._codes.find_one({"_id": name})
         if row is None:
             return None
-        if not self._vault.fits(row.get(MARK), CODES, name, row["used"]):
+        if not self._vault.fits(row.get(MARK), *code_said(row)):
             await self._refused(CODES, name, Fault.CHANGED)
             return None
         return Code(name, used=row["used"], **self._vault.opened(f"{CODES}/{name}", row["body"]))
@@ -193,7 +193,7 @@ class Grants:
         }
         if granted.session and "offline_access" not in grant.scopes:
             row["session"] = self._vault.name("session", granted.session)
-        return {**row, MARK: self._vault.mark(*_marked(row))}
+        return {**row, MARK: self._vault.mark(*grant_said(row))}
 
     def _code_row(self, code: Code) -> dict[str, Any]:
         said = {
@@ -205,15 +205,16 @@ class Grants:
             "expires": code.expires,
         }
         until = datetime.fromtimestamp(code.expires + CODE_KEPT, UTC)
-        return {
-            "_id": code.name,
-            "used": code.used,
-            "until": until,
-            "body": self._vault.sealed(f"{CODES}/{code.name}", said),
-            MARK: self._vault.mark(CODES, code.name, code.used),
-        }
+        body = self._vault.sealed(f"{CODES}/{code.name}", said)
+        row = {"_id": code.name, "used": code.used, "until": until, "body": body}
+        return {**row, MARK: self._vault.mark(*code_said(row))}
 
 
-def _marked(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def grant_said(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what the mark of a grant's row is made of: all by which it is found, and what is not in its sealed body."""
     return GRANTS, *(row.get(name) for name in ("_id", "client", "account", "session", "turn", "revoked"))
+
+
+def code_said(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what the mark of a code's row is made of: what is not in its sealed body."""
+    return CODES, row["_id"], row["used"]

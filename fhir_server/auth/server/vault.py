@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from hmac import compare_digest
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, hmac
 
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import seal, unseal
+from fhir_server.store.marks import FIELD, RowMarks
 
 # The collections. Each row is {_id, ..., until: when MongoDB may drop it, body: sealed}.
 CLIENTS = "auth_clients"
@@ -23,7 +23,7 @@ REVOKED = "auth_revoked"
 SIGNING_KEYS = "auth_keys"
 FAILURES = "auth_failures"
 # In rows that change often or pass soon: what shows that the server stored them (ADR 39).
-MARK = "m"
+MARK = FIELD
 PASSING = (GRANTS, CODES, ASSERTIONS, REVOKED, SIGNING_KEYS, FAILURES)  # rows that end by themselves
 
 
@@ -33,12 +33,13 @@ def new_secret(size: int = 32) -> str:
 
 
 class Vault:
-    """Seals and names under keys that this installation's keyring yields for the authorization server alone."""
+    """Seals, names and marks under keys that this installation's keyring yields for the authorization server alone."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._key = keyring.derive("authorization", 16)
         self._names = keyring.derive("authorization names")
-        self._marks = hmac.HMAC(keyring.derive("authorization marks"), hashes.SM3())
+        marks = RowMarks(keyring.derive("authorization marks"))
+        self.mark, self.fits = marks.of, marks.fits  # of rows that change often or pass soon
 
     def sealed(self, place: str, value: Mapping[str, Any]) -> bytes:
         """Return a JSON object sealed. place: where it is stored; it opens nowhere else."""
@@ -54,19 +55,3 @@ class Vault:
         code = hmac.HMAC(self._names, hashes.SM3())
         code.update(f"{domain}\0{text}".encode("utf-8", "surrogatepass"))
         return code.finalize().hex()
-
-    def mark(self, place: str, *said: Any) -> bytes:
-        """Return what shows of a row that the server stored what it says: HMAC-SM3 over its place and that (32 bytes).
-
-        said: values that JSON can hold. Raises TypeError.
-        """
-        code = self._marks.copy()
-        code.update(json.dumps([place, *said]).encode())
-        return code.finalize()
-
-    def fits(self, mark: Any, place: str, *said: Any) -> bool:
-        """Return whether a mark as it was read is that of what a row says."""
-        try:
-            return isinstance(mark, bytes) and compare_digest(mark, self.mark(place, *said))
-        except TypeError:
-            return False

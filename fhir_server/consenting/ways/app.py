@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fhir_server.consenting.asked import NotVerified, Proof, Request
 from fhir_server.consenting.ways.desk import Desk
+from fhir_server.consenting.ways.way import Bringer
 from fhir_server.consenting.ways.wording import with_link
 from fhir_server.store.commit import Unit
 
@@ -29,6 +30,6 @@ class App:
             self._desk.post("app", f"Patient/{request.patient}", text, request, unit, at=at, passing=False)
         return TOLD
 
-    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
+    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
         """Raise NotVerified."""
         raise NotVerified(NOT_HERE)

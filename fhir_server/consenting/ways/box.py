@@ -12,15 +12,17 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.crypto.sealing import seal, unseal
+from fhir_server.store.marks import RowMarks
 
 
 class Box:
-    """Seals messages, names rows, and makes the codes of what patients give back."""
+    """Seals messages, names and marks rows, and makes the codes of what patients give back."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._key = keyring.derive("consent ways", 16)
         self._names = keyring.derive("consent ways names")
         self._codes = keyring.derive("consent ways codes")
+        self.marks = RowMarks(keyring.derive("consent ways marks"))
 
     def sealed(self, place: str, value: Mapping[str, Any]) -> bytes:
         """Return a JSON object sealed. place: where it is stored; it opens nowhere else."""

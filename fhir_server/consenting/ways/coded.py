@@ -11,12 +11,13 @@ from fhir_server.consenting.asked import Proof, Request
 from fhir_server.consenting.ways.addresses import handle_of, number_of
 from fhir_server.consenting.ways.codes import Holder
 from fhir_server.consenting.ways.desk import Address, Desk
-from fhir_server.consenting.ways.wording import with_code
+from fhir_server.consenting.ways.way import Bringer
+from fhir_server.consenting.ways.wording import ENTERED, with_code
 from fhir_server.store.commit import Unit
 from fhir_server.store.instants import moment
 
-BY_NUMBER = "如患者登记了手机号码，验证码已发出，5分钟内有效。请患者核对短信内容，同意后把验证码告诉您。"
-BY_HANDLE = "如患者绑定了消息账号，验证码已发出，5分钟内有效。请患者核对消息内容，同意后把验证码告诉您。"
+BY_NUMBER = f"如患者登记了手机号码，验证码已发出，5分钟内有效。请患者核对短信内容，同意后把验证码告诉您。{ENTERED}"
+BY_HANDLE = f"如患者绑定了消息账号，验证码已发出，5分钟内有效。请患者核对消息内容，同意后把验证码告诉您。{ENTERED}"
 
 
 class Coded:
@@ -41,8 +42,8 @@ class Coded:
             desk.post(self.code, to, text, request, unit, at=at, passing=True)
         return self._said
 
-    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
-        return await self._desk.taken(request, proof, unit, at=at)
+    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
+        return await self._desk.taken(request, proof, unit, by=by, at=at)
 
 
 def sms(desk: Desk) -> Coded:

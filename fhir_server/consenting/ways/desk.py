@@ -11,9 +11,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.consenting.asked import NotVerified, Proof, Request
 from fhir_server.consenting.names import name_of
-from fhir_server.consenting.ways.codes import LASTING, Codes, Holder
+from fhir_server.consenting.ways.codes import LAPSED, LASTING, Codes, Holder
 from fhir_server.consenting.ways.transport import Message, Queue
-from fhir_server.consenting.ways.way import NoMessages
+from fhir_server.consenting.ways.way import Bringer, NoMessages
 from fhir_server.consenting.ways.wording import asked
 from fhir_server.fhir_json import parse
 from fhir_server.store.commit import Unit
@@ -72,7 +72,7 @@ class Desk:
         """Return what is asked in words."""
         institution = await name_of(self.resources, f"Organization/{request.organization}")
         user = await name_of(self.resources, request.user)
-        return asked(request, institution, user, zone=self.zone)
+        return asked(request, institution, None if user == request.user else user, zone=self.zone)
 
     def post(self, channel: str, to: str, text: str, request: Request, unit: Unit, *, at: int, passing: bool) -> None:
         """Add to the unit that a message is sent. passing: it is of use as long as a code is."""
@@ -84,11 +84,16 @@ class Desk:
         if not self.sends:
             raise NoMessages
 
-    async def taken(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
-        """Return the proof that a code is. Raises NotVerified."""
+    async def taken(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
+        """Return the proof that a code is. Raises NotVerified.
+
+        To whoever may not enter it there is none: they neither learn of it nor use up the tries of who asked.
+        """
         given = proof.get("code")
         if not given:
             raise NotVerified(NO_CODE)
+        if not by.may_enter(request):
+            raise NotVerified(LAPSED, 0)
         holder = await self.codes.take(request, given, unit, at=at)
         return Proof(request.way, holder.by, at, own=holder.own)
 

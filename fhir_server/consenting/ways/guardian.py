@@ -16,12 +16,13 @@ from fhir_server.consenting.speaking import GUARDIANS, roles
 from fhir_server.consenting.ways.addresses import number_of
 from fhir_server.consenting.ways.codes import Holder
 from fhir_server.consenting.ways.desk import Desk
-from fhir_server.consenting.ways.wording import for_guardian, with_code
+from fhir_server.consenting.ways.way import Bringer
+from fhir_server.consenting.ways.wording import ENTERED, for_guardian, with_code
 from fhir_server.store.commit import Unit
 from fhir_server.store.instants import moment
 
 Json = Mapping[str, Any]
-TOLD = "如患者未满18周岁且登记了监护人的手机号码，验证码已发给监护人，5分钟内有效。请监护人核对后把验证码告诉您。"
+TOLD = f"如患者未满18周岁且登记了监护人的手机号码，验证码已发给监护人，5分钟内有效。请监护人核对后把验证码告诉您。{ENTERED}"
 LAPSED = "监护人目前不能代患者决定（患者已成年，或监护关系已终止）。"
 
 
@@ -46,8 +47,8 @@ class Guardian:
             desk.post("sms", number, text, request, unit, at=at, passing=True)
         return TOLD
 
-    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
-        proven = await self._desk.taken(request, proof, unit, at=at)
+    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
+        proven = await self._desk.taken(request, proof, unit, by=by, at=at)
         if proven.by not in dict(await self._guardians(request, at)):
             raise NotVerified(LAPSED)
         return proven

@@ -1,7 +1,8 @@
 """A signed paper form, scanned in: a document that the institution keeps, whose digest goes into Consent.verification.
 
-A named person at the institution holds the signature against the patient. The scan is of this patient, and serves one
-request: what was signed for one cannot be handed in for another. All of it is the institution's word (asked.py, Proof).
+A named person at the institution holds the signature against the patient. The scan is of this patient, may be read by who
+brings it, and serves one request: what was signed for one cannot be handed in for another. All of it is the institution's
+word (asked.py, Proof).
 Source: 电子签名法 art. 5 and 8 (a scan counts as the original if it can be told that it was not changed).
 """
 
@@ -19,6 +20,7 @@ from fhir_server.auth.requester import is_reference
 from fhir_server.consenting.asked import NotVerified, Proof, Request
 from fhir_server.consenting.ways.box import Box
 from fhir_server.consenting.ways.desk import Desk
+from fhir_server.consenting.ways.way import Bringer
 from fhir_server.consenting.ways.wording import form
 from fhir_server.store.commit import DURABLE, Unit
 from fhir_server.store.resources import Document
@@ -46,12 +48,12 @@ class Paper:
         """Return what the form says; nothing is sent."""
         return f"{TOLD}{form(await self._desk.what(request))}"
 
-    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
+    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
         """Return the proof that a scan is. proof: "document" and "witness", references. Raises NotVerified."""
         witness = proof.get("witness", "")
         if not await self._works_here(witness, request):
             raise NotVerified(NO_WITNESS)
-        document, content = await self._scan(proof.get("document", ""), request)
+        document, content = await self._scan(proof.get("document", ""), request, by)
         digest = sm3(content)
         await self._use_up(digest, request, unit)
         return Proof(
@@ -65,35 +67,35 @@ class Paper:
         found = await self._desk.one(*_parts(witness))
         return found is not None and bool(found[0]["org"] == request.organization)
 
-    async def _scan(self, reference: str, request: Request) -> tuple[str, bytes]:
+    async def _scan(self, reference: str, request: Request, by: Bringer) -> tuple[str, bytes]:
         """Return a scan's place, with its version, and its content. Raises NotVerified."""
         if is_reference(reference, frozenset({"DocumentReference", "Binary"})):
-            found = await self._kept(reference, request)
-            content = b"".join([part async for part in self._contents(found[1], request)]) if found else b""
+            found = await self._kept(reference, request, by)
+            content = b"".join([part async for part in self._contents(found[1], request, by)]) if found else b""
             if found and content:
                 return f"{reference}/_history/{found[0]['v']}", content
         raise NotVerified(NO_DOCUMENT)
 
-    async def _kept(self, reference: str, request: Request) -> tuple[Document, Json] | None:
-        """Return a document if the institution that asks keeps it, of this patient alone."""
-        found = await self._desk.one(*_parts(reference))
+    async def _kept(self, reference: str, request: Request, by: Bringer) -> tuple[Document, Json] | None:
+        """Return a document if who brings it may read it, and the institution that asks keeps it, of this patient alone."""
+        found = await by.read(*_parts(reference))
         if found is None or found[0]["org"] != request.organization or found[0].get("pr") != [request.patient]:
             return None
         return found
 
-    async def _contents(self, resource: Json, request: Request) -> Any:
+    async def _contents(self, resource: Json, request: Request, by: Bringer) -> Any:
         """Yield the parts of a scan: what stands in the document, and in the Binaries that it leads to."""
         for data, url in attachments(resource):
             if data:
                 yield data
             elif named := _BINARY.fullmatch(url):
-                found = await self._kept(f"Binary/{named[1]}", request)
+                found = await self._kept(f"Binary/{named[1]}", request, by)
                 for part, _ in attachments(found[1]) if found else ():
                     yield part
 
     async def _use_up(self, digest: str, request: Request, unit: Unit) -> None:
-        """Let a scan serve one request. Raises NotVerified."""
-        name = self._box.name("evidence", digest)
+        """Let a scan serve one request of an institution, which learns of no other's scans. Raises NotVerified."""
+        name = self._box.name("evidence", f"{request.organization}|{digest}")
         if await self._used.find_one({"_id": name}) is not None:
             raise NotVerified(USED)
         unit.insert(EVIDENCE, {"_id": name, "consent": request.consent})

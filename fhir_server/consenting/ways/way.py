@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from fhir_server.consenting.asked import Proof, Request
 from fhir_server.errors import Problem
 from fhir_server.store.commit import Unit
+from fhir_server.store.resources import Document
 
 NO_MESSAGES = "此服务器没有配置短信等消息通道（设置 message_stand_in）。请改用 paper 方式，或请患者在自己的页面上确认。"
+
+
+class Bringer(Protocol):
+    """Whoever brings what the patient gave them, as one request of theirs (bringing.py)."""
+
+    def may_enter(self, request: Request) -> bool:
+        """Return whether a code to this request is theirs to enter."""
+        ...
+
+    async def read(self, type: str, id: str) -> tuple[Document, Mapping[str, Any]] | None:
+        """Return a record as they are shown it, their reading recorded; None if there is none that they may read."""
+        ...
 
 
 class Way(Protocol):
@@ -25,10 +38,10 @@ class Way(Protocol):
         """
         ...
 
-    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, at: int) -> Proof:
+    async def proven(self, request: Request, proof: Mapping[str, str], unit: Unit, *, by: Bringer, at: int) -> Proof:
         """Return the proof that the patient agreed to this very request, and add to the unit what uses it up.
 
-        Raises NotVerified.
+        by: who brings it. Raises NotVerified.
         """
         ...
 

@@ -7,20 +7,25 @@ from datetime import tzinfo
 from fhir_server.consenting.asked import Request
 from fhir_server.consenting.words import day_of, period_of, purpose_of, types_of
 
+# Whoever asks is told of a code.
+ENTERED = "验证码只能由发起请求的人录入。"
 
-def asked(request: Request, institution: str, user: str, *, zone: tzinfo) -> str:
-    """Return what is asked, in one paragraph of plain Chinese. institution, user: names."""
+
+def asked(request: Request, institution: str, user: str | None, *, zone: tzinfo) -> str:
+    """Return what is asked, in one paragraph of plain Chinese. institution, user: names; None: the user has none."""
     when = period_of(request.since, request.until) or "不限时间"
     return (
-        f"{institution}（申请人：{user}）申请查阅您在各医疗机构的健康记录。用途：{purpose_of(request.purpose)}。"
+        f"{institution}{f'（申请人：{user}）' if user else ''}申请查阅您在各医疗机构的健康记录。"
+        f"用途：{purpose_of(request.purpose)}。"
         f"内容：{types_of(request.types)}；记录时间：{when}。"
-        f"授权有效期至{day_of(request.expires.astimezone(zone))}，您可随时撤销。"
+        f"授权有效期至{day_of(request.expires.astimezone(zone))}，您可随时撤销；不同意不影响您就医。"
     )
 
 
 def with_code(what: str, code: str) -> str:
     """Return a message with a code. what: what is asked, in words."""
-    return f"【健康数据授权】{what}如果您同意，请把验证码 {code} 告诉对方，5分钟内有效。不同意请不要告诉任何人。"
+    where = "告诉申请人，或填入您正在办理的页面"
+    return f"【健康数据授权】{what}如果您同意，请把验证码 {code} {where}，5分钟内有效。不同意请不要告诉任何人。"
 
 
 def for_guardian(what: str) -> str:

@@ -216,3 +216,18 @@ def test_who_ceases_to_be_guardian_meanwhile_proves_nothing(server: Live, mongo_
         code = code_for(server, mongo_uri, name)
         server.put(related("former-r", name, active=False), organization=ASKS)
         assert "监护" in refused(client, id, code)
+
+
+def test_a_message_names_people_and_nobody_by_a_technical_id(server: Live, mongo_uri: str) -> None:
+    person(server, "plain", 393)
+    server.put({"resourceType": "Practitioner", "id": "named", "name": [{"text": "李医生"}]}, organization=ASKS)
+    for user, told in (
+        ("Practitioner/named", "第一人民医院（申请人：李医生）申请"),
+        ("Practitioner/never", "第一人民医院申请"),
+    ):
+        with server.client("practitioner", user, ASKS) as client:
+            begun(client, "plain-1", way="sms")
+        text = messages(server, mongo_uri, "plain-1")[-1].text
+        assert told in text
+        assert "不同意不影响您就医" in text
+        assert "Practitioner" not in text

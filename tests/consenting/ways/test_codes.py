@@ -100,6 +100,7 @@ OTHERS = [
     {"patient": "p2"},
     {"organization": "org2"},
     {"user": "Practitioner/dr2"},
+    {"client": "booking"},
     {"purpose": "HRESCH"},
     {"types": ()},
     {"since": date(2020, 1, 1)},
