@@ -44,6 +44,7 @@ from fhir_server.store.consents import Consents, Trust
 from fhir_server.store.facts import Facts
 from fhir_server.store.history import History
 from fhir_server.store.keys import DataKeys
+from fhir_server.store.marks import RowMarks
 from fhir_server.store.outbox import Outbox
 from fhir_server.store.past_consents import Past
 from fhir_server.store.persons import Persons
@@ -144,7 +145,7 @@ class Wiring:
                 Outbox(self.database, self.keys),
                 self.ways.by_code,
             ),
-            deliveries=Deliveries(self.database),
+            deliveries=Deliveries(self.database, RowMarks(self._keyring.derive("delivery marks"))),
             clock=self._clock,
             term=self._index,
             cursor_key=self._keyring.cursor_key,

@@ -1,11 +1,13 @@
 """When the authorizations that hold will end by themselves: by it patients are reminded, and those outside are told.
 
 A row for each Consent that holds and has an end, whoever wrote it; it is written in the unit of the version (following.py).
+Rows only say when to look: what is told goes by the Consent, and rows that are missing or say something else than it are
+found and mended (renewing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,6 +64,18 @@ class Ends:
         """Yield the ends between two instants of which nobody was reminded yet."""
         async for row in self._rows.find({"until": {"$gt": at, "$lte": before}, "reminded": False}).sort("until", 1):
             yield _end(row)
+
+    async def of(self, consents: Iterable[str]) -> dict[str, End]:
+        """Return the rows of Consents by id, without those that say that there is no end."""
+        rows = await self._rows.find({"_id": {"$in": list(consents)}, "until": {"$ne": None}}).to_list()
+        return {each["_id"]: _end(each) for each in rows}
+
+    def mend(self, old: End | None, new: End, unit: Unit) -> None:
+        """Add to a unit that a row says what the Consent says. It is a Conflict if the row is another one by then."""
+        if old is None:
+            unit.insert(ENDS, {"_id": new.consent, **_document(new)})
+        else:
+            unit.replace(ENDS, _found(old), {"_id": new.consent, **_document(new)})
 
     async def past(self, at: int) -> AsyncIterator[End]:
         """Yield the ends that have come by an instant, and drop the rows of what has none any more."""

@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from consent_engine.elements import literal_references
 from consent_engine.vocabulary import DIRECTIVES, Effect
 from fhir_server.consenting.asked import State, last_moment, read_request, read_state
 from fhir_server.consenting.ends import End
@@ -98,6 +99,16 @@ async def follow_writes(
             await follow(use, gone, None, unit, at=at)
 
 
+async def follow_ends(
+    use: Services, drafts: Sequence[Draft], written: Sequence[Written], unit: Unit, *, at: int
+) -> None:
+    """Add to a unit when the Consents in it end by themselves, and tell nobody: they bring what was known before."""
+    for draft, after in zip(drafts, written, strict=True):
+        if after.type == "Consent":
+            before = await version_of(use, draft.old)
+            follow_end(use, before, Version(parse(after.body), after.document), unit, at=at)
+
+
 async def version_of(use: Services, document: Document | None) -> Version | None:
     """Return a stored version, None if there is none or its key was destroyed."""
     try:
@@ -109,30 +120,71 @@ async def version_of(use: Services, document: Document | None) -> Version | None
 
 async def follow(use: Services, before: Version | None, after: Version | None, unit: Unit, *, at: int) -> None:
     """Add to a unit what follows from the version that comes after another one; None: there was none, or it is deleted."""
-    when, zone = moment(at), use.zone
-    held = before if before and holds(before.resource, at=when, zone=zone) else None
-    now = after if after and holds(after.resource, at=when, zone=zone) else None
+    held, now = _holding(use, before, at), _holding(use, after, at)
     if held and not (now and now.person == held.person):
         # A Consent that became another person's has ended for the first.
         await tell(use, Kind.REVOKED, held, after or held, unit, at=at)
     if now:
-        await tell(use, Kind.ACTIVE, now, now, unit, at=at)
-    ends = last_moment(now.resource, zone=zone) if now else None
-    if now and ends and now.person is not None:
-        use.consenting.ends.note(End(now.id, now.number, microseconds(ends)), unit)
-    elif held and last_moment(held.resource, zone=zone):
+        await tell(use, Kind.ACTIVE, now, now, unit, at=at, before=before)
+    follow_end(use, before, after, unit, at=at)
+
+
+def follow_end(use: Services, before: Version | None, after: Version | None, unit: Unit, *, at: int) -> None:
+    """Add to a unit when what holds now ends by itself, or that what held has no end any more. Nobody is told."""
+    held = _holding(use, before, at)
+    if after and (end := end_of(use, after, at=at)):
+        use.consenting.ends.note(end, unit)
+    elif held and last_moment(held.resource, zone=use.zone):
         use.consenting.ends.lift(held.id, unit)
 
 
-async def tell(use: Services, kind: Kind, whose: Version, version: Version, unit: Unit, *, at: int) -> None:
-    """Add the entry of the outbox. whose: the version of the person who is concerned; version: the one that is told."""
+def end_of(use: Services, version: Version, *, at: int) -> End | None:
+    """Return when a version ends by itself; None if it does not hold at an instant, has no end, or is nobody's."""
+    ends = last_moment(version.resource, zone=use.zone)
+    if ends is None or version.person is None or _holding(use, version, at) is None:
+        return None
+    return End(version.id, version.number, microseconds(ends))
+
+
+def _holding(use: Services, version: Version | None, at: int) -> Version | None:
+    """Return a version if it holds at an instant (µs since 1970 UTC)."""
+    return version if version and holds(version.resource, at=moment(at), zone=use.zone) else None
+
+
+async def tell(
+    use: Services, kind: Kind, whose: Version, version: Version, unit: Unit, *, at: int, before: Version | None = None
+) -> None:
+    """Add the entry of the outbox.
+
+    whose: the version of the person who is concerned; version: the one that is told; before: the one that it follows, since
+    whom that one named has to know too.
+    """
     if whose.person is None:
         return
     state = read_state(version.resource, at=moment(at), zone=use.zone) or State.REVOKED
     if kind is Kind.REVOKED and state is State.ACTIVE:
         state = State.REVOKED  # deleted, unconfirmed, or another person's
-    body = {"consent": version.id, "version": version.number, "patient": whose.document["pr"][0], "state": state.value}
-    body["effect"] = "deny" if denies(whose.resource) else "permit"
+    custodian = whose.document["org"]
+    named = institutions(whose.resource) | (institutions(before.resource) if before else set())
+    body = {
+        "consent": version.id,
+        "version": version.number,
+        "state": state.value,
+        "effect": "deny" if denies(whose.resource) else "permit",
+        "patient": whose.document["pr"][0],
+        "custodian": custodian,
+        "institutions": sorted({custodian, *named}),
+    }
     if request := read_request(whose.resource, zone=use.zone):
         body["organization"] = request.organization
-    await use.consenting.outbox.add(kind, Owner(whose.person, whose.document["org"]), body, unit, at=at)
+    await use.consenting.outbox.add(kind, Owner(whose.person, custodian), body, unit, at=at)
+
+
+def institutions(consent: Json) -> set[str]:
+    """Return the ids of all Organizations that a Consent names, at any depth.
+
+    >>> sorted(institutions({"provision": {"actor": [{"reference": {"reference": "Organization/a"}}]}}))
+    ['a']
+    """
+    found = (each.partition("/") for each in literal_references(consent))
+    return {id for type, _, id in found if type == "Organization"}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fhir_server.auth.requester import INSTITUTIONAL, Role
 from fhir_server.consenting import recording
 from fhir_server.consenting.asked import NotVerified, Proof, Request, State, consent_of, read_request
+from fhir_server.consenting.bringing import Bringing, in_name_of
 from fhir_server.consenting.checking import checked
 from fhir_server.consenting.ends import Ends
 from fhir_server.consenting.holding import Held, by_institution, by_patient, held, permits
@@ -69,8 +70,7 @@ class LifeCycle:
         use, requester = self._services(), call.requester
         if requester.role not in INSTITUTIONAL:
             raise Forbidden(ONLY_INSTITUTIONS)
-        asked = replace(request, organization=requester.organization, user=requester.user)
-        checked(asked, at=use.clock())
+        asked = checked(in_name_of(requester, request), at=use.clock())
         self._way(asked.way)
         within_scopes(call, "Consent", "c")
         if await use.resources.read("Patient", asked.patient, gate_for(use, call, "Patient", "r")) is None:
@@ -80,7 +80,8 @@ class LifeCycle:
     async def verify(self, call: Call, consent_id: str, proof: Mapping[str, str]) -> Json:
         """Take what the patient has given (a code, a signature, …); return the active Consent.
 
-        Whoever asked may enter it, or the patient. Raises NotVerified, NotNow, Absent. Of several at once one wins.
+        A code is entered by who asked (bringing.py), or the patient; a form is handed in by anybody at the institution that
+        asked. Raises NotVerified, NotNow, Absent. Of several at once one wins.
         """
         return await self._again(lambda: self._verify(call, consent_id, proof))
 
@@ -135,21 +136,22 @@ class LifeCycle:
             raise TooOften(TOO_OFTEN)
         self.rows.take(place, unit, at=at)
         lock = await self.rows.lock(person, asked)
-        waiting = await self._waiting(lock.consent, asked.patient, at)
+        waiting = await self._waiting(lock.consent, asked, at)
         if waiting is None:
             asked = replace(asked, consent=new_id())
             self.rows.hold(lock, asked.consent, unit)
             waiting = await self._first(Happened(use, call, None, unit, at), asked)
         return await self._send(Happened(use, call, Step.SEND, unit, at), asked, waiting)
 
-    async def _waiting(self, consent: str | None, patient: str, at: int) -> Held | None:
+    async def _waiting(self, consent: str | None, asked: Request, at: int) -> Held | None:
         """Return the request that already waits for an answer, if its Consent is still as this server wrote it.
 
-        It has to name the Patient that is named now (id): another one of the person may be hidden from who asks.
+        It has to ask what is asked now, whatever the store says holds the question, and of the Patient that is named now:
+        another one of the person may be hidden from who asks.
         """
         found = await held(self._services(), self.rows, consent) if consent else None
         try:
-            return found if found and found.patient == patient and found.asked(at) else None
+            return found if found and found.asked(at)[0].question == asked.question else None
         except NotNow:
             return None
 
@@ -167,7 +169,7 @@ class LifeCycle:
         """Ask the patient by the way that is named. The question stays as it was asked first."""
         use, unit, at = happened.use, happened.unit, happened.at
         kept, row = waiting.asked(at)
-        now = replace(kept, way=asked.way, user=asked.user)
+        now = replace(kept, way=asked.way, user=asked.user, client=asked.client)
         said = await self._way(now.way).ask(now, unit, at=at)
         state = after(row.state, Step.SEND)
         draft = following(waiting, consent_of(now, state, at=at, said=said))
@@ -186,7 +188,7 @@ class LifeCycle:
         request, row = found.asked(at)
         after(row.state, Step.VERIFY)
         try:
-            proof = await self._way(request.way).proven(request, given, unit, at=at)
+            proof = await self._way(request.way).proven(request, given, unit, by=Bringing(use, call), at=at)
         except NotVerified:
             await recording.refused(use, call, found, unit, at=at)
             await use.committer.commit(unit)

@@ -27,6 +27,19 @@ RECORDS = (
 )
 
 
+def types_wanted(named: Iterable[str]) -> tuple[str, ...]:
+    """Return the types to ask for, by those that are named; () = all.
+
+    Patient comes with them: the records of other institutions are found by it (`patient=`), and without it whoever was let
+    in would find nothing of what the patient agreed to. The patient is told of it as of the others.
+
+    >>> types_wanted(["Observation"]), types_wanted([])
+    (('Observation', 'Patient'), ())
+    """
+    types = frozenset(named)
+    return tuple(sorted(types | {"Patient"})) if types else ()
+
+
 def types_written(asked: tuple[str, ...]) -> tuple[str, ...]:
     """Return the types that a Consent names for those that are asked for; () = all."""
     return asked or RECORDS

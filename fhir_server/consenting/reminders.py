@@ -23,6 +23,7 @@ from fhir_server.consenting.ends import End
 from fhir_server.consenting.following import Kind, Version, denies, tell, version_of
 from fhir_server.consenting.life_cycle import LifeCycle
 from fhir_server.consenting.names import NAMED, name_of
+from fhir_server.consenting.renewing import mend, renewed
 from fhir_server.consenting.versions import reminder_notice
 from fhir_server.consenting.ways.addresses import number_of
 from fhir_server.consenting.ways.transport import Message, Queue
@@ -72,6 +73,7 @@ class Reminders:
         self._services = services
         self._queue = queue
         self._lease = Lease(database, "authorizations", LEASE)
+        self._renewed_at: int | None = None  # when the rows were last held to the Consents, by this process
 
     @property
     def _cycle(self) -> LifeCycle:
@@ -92,6 +94,7 @@ class Reminders:
             return None
         try:
             now, use = self._services().now(), self._services()
+            await self._renew(use, now)
             expired = await self._each(self._cycle.rows.overdue(now), self._cycle.expire)
             ended = await self._each(self._cycle.ends.past(now), self._end)
             soon = now + use.settings.remind_days * DAY
@@ -114,10 +117,25 @@ class Reminders:
                 log.info("an authorization is looked at again: %s", type(error).__name__)
         return count
 
+    async def _renew(self, use: Services, now: int) -> None:
+        """Once a day, and at the start, hold the rows of ends to the Consents that they tell of."""
+        if self._renewed_at is not None and now < self._renewed_at + DAY:
+            return
+        count = 0
+        async for mended in renewed(use):
+            count += mended
+            if not await self._lease.taken():
+                return
+        self._renewed_at = now
+        if count:
+            log.warning("%d authorizations had no note of their end, or another one than they say", count)
+
     async def _end(self, end: End) -> bool:
         """Tell those outside that an authorization has ended by itself."""
         use, unit = self._services(), Unit()
         at, found = use.now(), await self._at(end)
+        if found and await mend(use, found, end):
+            return False
         if found:
             await tell(use, Kind.EXPIRED, found, found, unit, at=at)
             event = consent_step(Step.EXPIRED, touched("Consent", found.document), note="authorization: it has ended")
@@ -130,6 +148,8 @@ class Reminders:
         """Tell the patient that what lets somebody in ends soon; that a denial does opens records by itself to nobody."""
         use, unit = self._services(), Unit()
         at, found = use.now(), await self._at(end)
+        if found and await mend(use, found, end):
+            return False
         tells = found is not None and not denies(found.resource)
         if found and tells:
             await self._tell(use, found, end, unit, at)

@@ -123,15 +123,6 @@ def _english(who: str, purpose: str, what: str, when: str | None, until: str) ->
     )
 
 
-def short(request: Request, who: str, *, zone: tzinfo, lang: str = FIRST) -> str:
-    """Return what is asked in one sentence, for a text message: which institution, what for, what, until when."""
-    purpose, what = purpose_of(request.purpose, lang), types_of(request.types, lang)
-    until = day_of(request.expires.astimezone(zone), lang)
-    if lang == "en":
-        return f"{who} asks to see your {what} until {until}, to {purpose}."
-    return f"{who}请求查阅您的{what}，用来{purpose}，有效期到{until}。"
-
-
 def reminder(ends: datetime, who: str, *, zone: tzinfo, lang: str = FIRST) -> str:
     """Return what a patient is told before an authorization ends. who: the names of whom it lets in."""
     until = day_of(ends.astimezone(zone), lang)

@@ -15,9 +15,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.deliveries.delivery import PURGING, RECEIVED
 from fhir_server.store.collections import history_of
 from fhir_server.store.commit import Unit
+from fhir_server.store.keys import DataKeys
 from fhir_server.store.marks import COVERED, FIELD, Marks
 from fhir_server.store.permitted import PURGED
-from fhir_server.store.received import DELIVERIES, delivery_of
+from fhir_server.store.received import DELIVERIES, delivery_of, owner
 
 Document = dict[str, Any]
 # Of what a tombstone otherwise keeps (store/drafts.py): not the labels, codes and times of what was deleted.
@@ -26,26 +27,33 @@ _SHOWN = {"v": 1, "id": 1, FIELD: 1, **dict.fromkeys(COVERED, 1)}
 
 
 async def burial(
-    database: AsyncDatabase[Document], delivery: str, brought: Iterable[str], marks: Marks, *, at: int
-) -> tuple[Unit, Counter[str]]:
-    """Return the unit that purges these resources ("Type/id") of a delivery, and how many of each type it purges.
+    database: AsyncDatabase[Document], delivery: str, brought: Iterable[str], keys: DataKeys, *, at: int
+) -> Unit:
+    """Return the unit that purges these resources ("Type/id") of a delivery.
 
-    It fails with Conflict if one of them was written meanwhile, or another process purges them. at: µs since 1970 UTC.
+    The delivery's row counts them, and notes the names of the keys that sealed them: those of the persons whose they were,
+    whatever the rows of the keys say. It fails with Conflict if one of them was written meanwhile, or another process purges
+    them. at: µs since 1970 UTC.
     """
-    unit, counted = Unit(), Counter[str]()
+    unit, counted, persons = Unit(), Counter[str](), set[int | None]()
     for reference in brought:
         type, _, id = reference.partition("/")
-        await _bury(database, unit, delivery, type, id, marks, at=at)
+        persons |= await _bury(database, unit, delivery, type, id, keys.marks, at=at)
         unit.delete(RECEIVED, {"_id": reference})
         counted[type] += 1
-    counts = {f"counts.{type}": number for type, number in counted.items()}
-    unit.touch(DELIVERIES, {"_id": delivery, "state": PURGING}, {"$inc": counts})
-    return unit, counted
+    names = sorted(keys.name(owner(each, "", delivery)) for each in persons)
+    noted = {
+        "$inc": {f"counts.{type}": number for type, number in counted.items()},
+        "$addToSet": {"keys": {"$each": names}},
+    }
+    unit.touch(DELIVERIES, {"_id": delivery, "state": PURGING}, noted)
+    return unit
 
 
 async def _bury(
     database: AsyncDatabase[Document], unit: Unit, delivery: str, type: str, id: str, marks: Marks, *, at: int
-) -> None:
+) -> set[int | None]:
+    """Add to the unit what purges a resource; return whose its versions were."""
     # The current one first: what becomes an earlier version meanwhile makes the unit fail.
     current = await database[type].find_one({"_id": id}, _SHOWN)
     earlier = await database[history_of(type)].find({"id": id}, _SHOWN).sort("v", 1).to_list()
@@ -61,6 +69,8 @@ async def _bury(
         unit.delete(type, {"_id": id, "v": current["v"], "pat": current.get("pat"), "pats": current.get("pats")})
         said = tombstone(current, id, current["v"] + 1, at=at)
         unit.insert(history, _marked(marks, type, id, said, as_stored=marks.fits(type, current)))
+    versions = [*earlier, *([current] if current else [])]
+    return {each.get("pat") for each in versions if delivery_of(each) == delivery}
 
 
 def _marked(marks: Marks, type: str, id: str, stone: Document, *, as_stored: bool) -> Document:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from consent_engine.dates import span
 from fhir_server.store.commit import Unit
+from fhir_server.store.instants import microseconds
 from fhir_server.store.received import DELIVERIES, HELD
 
 # The states of a delivery beside HELD.
@@ -39,8 +40,14 @@ class Delivery:
     due: datetime
     state: str = HELD
 
-    def document(self, *, looked: datetime) -> dict[str, Any]:
-        """Return the row. looked: when the visit's end was last looked at."""
+    @property
+    def marked(self) -> tuple[Any, ...]:
+        """What a row carries a mark of: all by which is decided when it is purged, and for whom. Not how far that is."""
+        named = (self.id, self.institution, self.source, self.patient, self.visit)
+        return (*named, microseconds(self.received))
+
+    def document(self) -> dict[str, Any]:
+        """Return the row, without its mark."""
         return {
             "_id": self.id,
             "state": self.state,
@@ -50,7 +57,6 @@ class Delivery:
             "visit": self.visit,
             "received": self.received,
             "due": self.due,
-            "looked": looked,
         }
 
     @classmethod
@@ -61,16 +67,16 @@ class Delivery:
 
 
 class Arrival(NamedTuple):
-    """A delivery as it comes, with the resources that it brings ("Type/id"); held in the unit that stores them."""
+    """A delivery's row as it comes, with the resources that it brings ("Type/id"); held in the unit that stores them."""
 
-    delivery: Delivery
+    row: dict[str, Any]
     brought: tuple[str, ...]
 
     def hold(self, unit: Unit) -> None:
         """Add the delivery to a unit, which fails with Conflict if it came already."""
-        unit.insert(DELIVERIES, self.delivery.document(looked=self.delivery.received))
+        unit.insert(DELIVERIES, self.row)
         for each in self.brought:
-            unit.insert(RECEIVED, {"_id": each, "delivery": self.delivery.id})
+            unit.insert(RECEIVED, {"_id": each, "delivery": self.row["_id"]})
 
 
 def due(encounter: Mapping[str, Any] | None, received: datetime, *, zone: tzinfo, days: int) -> datetime:

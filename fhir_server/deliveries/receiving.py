@@ -59,7 +59,7 @@ async def receive(use: Services, call: Call, asked: Invocation) -> Answer:
     (body,) = await shown(use, gate, "Encounter", [encounter])
     delivery = _delivery(use, call, id, source, encounter, parse(body))
     drafts = await _drafts(use, call, entries, delivery, encounter)
-    arrival = Arrival(delivery, tuple(f"{each.type}/{each.id}" for each in drafts))
+    arrival = Arrival(use.deliveries.row(delivery), tuple(f"{each.type}/{each.id}" for each in drafts))
     try:
         told = replace(call, remark=of_partner(f"Organization/{source}"))
         await store(use, told, Direction.IN, drafts, guards=[arrival], query=asked.place)

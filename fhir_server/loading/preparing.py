@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from fhir_server.audit.event import Happening
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.scopes import Scopes
+from fhir_server.consenting.following import follow_ends
 from fhir_server.errors import Problem
 from fhir_server.interactions.call import Call, Services, touched
 from fhir_server.interactions.changes import OURS, checked
@@ -176,6 +177,7 @@ class Preparer:
         at = use.now()
         unit, written, _ = await use.writer.store(drafts, at=at)
         following.follow(use, self._call(use), drafts, (), unit)
+        await follow_ends(use, drafts, written, unit, at=at)
         happening = Happening("batch", touched=tuple(touched(each.type, each.document) for each in written))
         await use.audit.add(happening, self._operator, unit, at=at)
         return unit

@@ -45,6 +45,7 @@ async def adopt(database: Database, use: Services, refused: Refused) -> None:
         await _tombstones(database, use, type, refused)
     await use.emergencies.adopt()
     await use.consenting.rows.adopt()
+    await use.deliveries.adopt()
 
 
 async def _bodies(database: Database, use: Services, type: str, name: str, refused: Refused) -> None:

@@ -7,18 +7,18 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from fhir_server.crypto.sealing import Unsealable
 from fhir_server.errors import Conflict
 from fhir_server.reindexing.definitions import PARAMETERS, Definitions, Row, bases
 from fhir_server.reindexing.refiling import Position, refile
 from fhir_server.store.commit import Committer, Unit
+from fhir_server.store.lease import Lease
 from fhir_server.store.numbers import EPOCHS, changed
 
 JOB = "reindexing"
@@ -37,7 +37,7 @@ class Building:
         self._jobs = database[JOB]
         self._definitions = definitions
         self._committer = committer
-        self._owner = uuid4().hex
+        self._lease = Lease(database, JOB, LEASE)
 
     async def forever(self) -> None:
         """Build whatever there is to build, now and from now on."""
@@ -51,18 +51,9 @@ class Building:
     async def once(self) -> None:
         """Build what there is to build now, unless another process does."""
         await self._definitions.renew()
-        if self._definitions.unbuilt() and await self._taken():
+        if self._definitions.unbuilt() and await self._lease.taken():
             await self._build(self._definitions.unbuilt())
-
-    async def _taken(self) -> bool:
-        """Take the job if it is free; return whether it is this process's."""
-        now = datetime.now(UTC)
-        free = {"_id": JOB, "$or": [{"owner": self._owner}, {"until": {"$lt": now}}]}
-        try:
-            await self._jobs.update_one(free, {"$set": {"owner": self._owner, "until": now + LEASE}}, upsert=True)
-        except DuplicateKeyError:
-            return False
-        return True
+            await self._lease.give_up()
 
     async def _build(self, rows: Sequence[Row]) -> None:
         """File the records anew under these parameters; stop early if they change or the job goes to another process."""
@@ -76,7 +67,7 @@ class Building:
                 self._database, self._definitions.services, type, filing, after=after.get(type, "")
             ):
                 seen += position.seen
-                if not await self._kept(type, position, seen):
+                if not await self._kept(filing, type, position, seen):
                     return
                 if time.monotonic() > logged + LOGGED_EVERY_SECONDS:
                     logged = time.monotonic()
@@ -92,16 +83,16 @@ class Building:
         """Return how far this job is: the last id of each type, and the documents seen; at the start of a new one: none."""
         found = await self._jobs.find_one({"_id": JOB}) or {}
         if found.get("filing") != filing:
-            await self._jobs.update_one(
-                {"_id": JOB, "owner": self._owner}, {"$set": {"filing": filing, "after": {}, "seen": 0}}
-            )
+            await self._jobs.replace_one({"_id": JOB}, {"filing": filing, "after": {}, "seen": 0}, upsert=True)
             return {}, 0
         return found["after"], found["seen"]
 
-    async def _kept(self, type: str, position: Position, seen: int) -> bool:
+    async def _kept(self, filing: int, type: str, position: Position, seen: int) -> bool:
         """Remember the position; return whether the job is still this process's."""
-        held = {"until": datetime.now(UTC) + LEASE, f"after.{type}": position.last, "seen": seen}
-        return bool((await self._jobs.update_one({"_id": JOB, "owner": self._owner}, {"$set": held})).matched_count)
+        # Also if it is no more: all up to there is filed.
+        reached = {f"after.{type}": position.last, "seen": seen}
+        await self._jobs.update_one({"_id": JOB, "filing": filing}, {"$set": reached})
+        return await self._lease.taken()
 
     async def _finish(self, rows: Sequence[Row]) -> None:
         """Let all processes know that the parameters are built. Raises Conflict if one of them has changed."""

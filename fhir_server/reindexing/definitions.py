@@ -7,7 +7,6 @@ fence (store/numbers.py).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from fhir_server.definitions.registry import Component, Registry, SearchParamete
 from fhir_server.search.matches import Matches
 from fhir_server.search.project import Projector
 from fhir_server.search.sorting import SortValues
+from fhir_server.store.coalesce import Coalesced
 from fhir_server.store.numbers import Fence, Numbers, numbers
 from fhir_server.store.writing import Writer
 
@@ -89,7 +89,7 @@ class Definitions:
         self._database = database
         self._filing = filing
         self._fence = fence
-        self._lock = asyncio.Lock()
+        self._renewals = Coalesced[bool, None](self._renew)
         self._entered: int | None = None
         self.standard = standard
         self.numbers = Numbers()
@@ -101,19 +101,23 @@ class Definitions:
         self._first = self.services = services
 
     async def renew(self, *, entering: bool = False) -> None:
-        """Learn of the definitions as they stand now. entering: the fence did not let this process through."""
-        async with self._lock:
-            if entering:
-                self._entered = None
-            found = await numbers(self._database)
-            while found != self.numbers or self._entered != found.filing:
-                rows = await self._database[PARAMETERS].find().to_list()
-                await self._fence.enter(found.filing)
-                self._entered = found.filing
-                again = await numbers(self._database)
-                if again == found:
-                    self._adopt(found, tuple(read_row(each) for each in rows))
-                found = again
+        """Learn of the definitions as they stand now, or later. entering: the fence did not let this process through."""
+        await self._renewals.get(entering)
+
+    async def _renew(self, entering: list[bool]) -> Mapping[bool, None]:
+        """Learn of them once for all who wait for it: each search that is refused does."""
+        if True in entering:
+            self._entered = None
+        found = await numbers(self._database)
+        while found != self.numbers or self._entered != found.filing:
+            rows = await self._database[PARAMETERS].find().to_list()
+            await self._fence.enter(found.filing)
+            self._entered = found.filing
+            again = await numbers(self._database)
+            if again == found:
+                self._adopt(found, tuple(read_row(each) for each in rows))
+            found = again
+        return {}
 
     def _adopt(self, found: Numbers, rows: tuple[Row, ...]) -> None:
         rows = tuple(each for each in rows if self._free(each.parameter))

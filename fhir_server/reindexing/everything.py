@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.consenting.renewing import renewed
 from fhir_server.labelling.relabelling import relabel_earlier
 from fhir_server.reindexing.adopting import Refused, adopt
 from fhir_server.reindexing.definitions import Definitions
@@ -60,5 +61,7 @@ async def reindex(
         async for position in refile(database, definitions.services, type, filing, refused=refused):
             seen += position.seen
             progress(position.seen)
+    async for _ in renewed(definitions.services):  # of authorizations from before their ends were noted
+        pass
     await laid_out(database)
     return seen

@@ -26,11 +26,12 @@ def new_id() -> str:
 
 def is_new(id: str, version: int) -> bool:
     """Return whether the server gave an id just now, so that nothing can have named it before."""
-    return (
-        version == 1
-        and _OURS.fullmatch(id) is not None
-        and abs(_milliseconds(id) - time.time_ns() // 1_000_000) < RECENT
-    )
+    return version == 1 and is_ours(id) and abs(_milliseconds(id) - time.time_ns() // 1_000_000) < RECENT
+
+
+def is_ours(id: str) -> bool:
+    """Return whether an id has the form of those that the server gives."""
+    return _OURS.fullmatch(id) is not None
 
 
 def _milliseconds(id: str) -> int:

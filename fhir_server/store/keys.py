@@ -94,9 +94,13 @@ class DataKeys:
             found |= self._kept(await self._found.get_many(missing))
         return found
 
-    async def destroy(self, delivery: str) -> int:
-        """Destroy the wrapped keys of a delivery, whosever they are; return how many there were when that is durable."""
-        return (await self._collection.delete_many({DELIVERED: delivery})).deleted_count
+    async def destroy(self, delivery: str, names: Iterable[int] = ()) -> int:
+        """Destroy the wrapped keys of a delivery, whosever they are; return how many there were when that is durable.
+
+        names: of those that are known, which need not say themselves that they are its.
+        """
+        found = {"$or": [{DELIVERED: delivery}, {"_id": {"$in": list(names)}}]}
+        return (await self._collection.delete_many(found)).deleted_count
 
     def _kept(self, opened: Mapping[int, Opened]) -> dict[int, bytes]:
         """Return opened keys, and keep those that last."""
@@ -151,7 +155,7 @@ class DataKeys:
 
         A rotation may have begun, and even ended, between wrapping and storing: it has not seen these keys.
         """
-        if documents and self._wrapping.current != documents[0]["master"]:
+        if documents and await self._wrapping.latest() != documents[0]["master"]:
             again = await self._documents(keys)
             changes = [exchanged(old, _wrapped(new)) for old, new in zip(documents, again, strict=True)]
             await self._collection.bulk_write(changes, ordered=False)

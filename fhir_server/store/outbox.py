@@ -8,6 +8,8 @@ is told of each entry by itself, at least once, and of each person's entries in 
         ...                                          # tell the platform: entry.id is the same if it comes again
         await outbox.done("province", entry, worker)     # or put_off(…, until=…), to try again later
 
+Processes outside the server go by fhir_server/interactions/outbox.py, which does this for them and records it.
+
 `register` is the stated point at which a consumer begins: it is told of what happened from `since` on and is still kept; to
 register again changes nothing. An entry is gone when the last of those who are told of it is through, or after its
 retention time (`purge`), whoever still waits for it. One that no consumer wants is kept for that time too, so that a bridge
@@ -57,13 +59,16 @@ T = TypeVar("T")
 class Entry:
     """What somebody must be told of.
 
-    id: of the entry. at: µs since 1970 UTC. body: None if its key was destroyed.
+    id: of the entry. at: µs since 1970 UTC. body: None if its key was destroyed. person: key of whom it is about. tries: how
+    often it was put off by whom it is told.
     """
 
     id: str
     at: int
     kind: str
     body: Mapping[str, Any] | None
+    person: int | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +174,24 @@ class Outbox:
             theirs = {"person": each["person"], "$or": [{"to": consumer}, {"to": None}]}
             first = await self._entries.find_one(theirs, sort=IN_ORDER)
             if first and first["to"] and await self._taken(first["_id"], consumer, worker, now, lease):
-                return await self._opened(first)
+                return await self._opened(first, first.get("taken", {}).get(consumer, {}).get("tries", 0))
         return None
 
     async def done(self, consumer: str, entry: Entry, worker: str) -> bool:
         """Note that a consumer is through with an entry; return False if meanwhile it became another worker's, or is done."""
-        mine = {"_id": entry.id, "to": consumer, f"taken.{consumer}.by": worker}
+        mine = {"_id": entry.id, f"taken.{consumer}.by": worker}
+        if (await self._entries.delete_one({**mine, "to": [consumer]})).deleted_count:
+            return True
         through = {"$pull": {"to": consumer}, "$unset": {f"taken.{consumer}": ""}}
-        found = await self._entries.update_one(mine, through)
+        found = await self._entries.update_one({**mine, "to": consumer}, through)
         await self._entries.delete_one({"_id": entry.id, "to": []})
         return bool(found.matched_count)
 
     async def put_off(self, consumer: str, entry: Entry, worker: str, *, until: datetime) -> bool:
         """Let nobody take an entry again before an instant, nor what follows it of its person; return as done does."""
         mine = {"_id": entry.id, "to": consumer, f"taken.{consumer}.by": worker}
-        later = {"$set": {f"taken.{consumer}": {"by": None, "until": until}}}
+        held = f"taken.{consumer}"
+        later = {"$set": {f"{held}.by": None, f"{held}.until": until}, "$inc": {f"{held}.tries": 1}}
         return bool((await self._entries.update_one(mine, later)).matched_count)
 
     async def purge(self, before: int) -> int:
@@ -232,16 +240,16 @@ class Outbox:
     async def _taken(self, id: str, consumer: str, worker: str, now: datetime, lease: timedelta) -> bool:
         held = f"taken.{consumer}"
         free = {"_id": id, "to": consumer, "$or": [{held: None}, {f"{held}.until": {"$lte": now}}]}
-        take = {"$set": {held: {"by": worker, "until": now + lease}}}
+        take = {"$set": {f"{held}.by": worker, f"{held}.until": now + lease}}
         return bool((await self._entries.update_one(free, take)).matched_count)
 
-    async def _opened(self, entry: Document) -> Entry:
+    async def _opened(self, entry: Document, tries: int) -> Entry:
         keys = await self._keys.for_reading([entry["k"]])
         try:
             body = self._body(entry, keys)
         except Unreadable:
             body = None
-        return Entry(entry["_id"], entry["at"], entry["kind"], body)
+        return Entry(entry["_id"], entry["at"], entry["kind"], body, entry["person"], tries)
 
     def _body(self, entry: Document, keys: Mapping[int, bytes]) -> Mapping[str, Any]:
         if entry["k"] not in keys:

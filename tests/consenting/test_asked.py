@@ -34,7 +34,8 @@ def requests(draw: st.DrawFn) -> Request:
     types = draw(st.sets(st.sampled_from(sorted(ASKABLE_TYPES)), max_size=4))
     ends = NOW + timedelta(milliseconds=draw(st.integers(1, LONGEST // timedelta(milliseconds=1))))
     purpose, way = draw(st.sampled_from(sorted(ASKABLE_PURPOSES))), draw(st.sampled_from(["app", "sms", "guardian"]))
-    return Request("c", "p", "h1", "Practitioner/d", purpose, tuple(sorted(types)), since, until, ends, way)
+    client = draw(st.none() | st.just("booking"))
+    return Request("c", "p", "h1", "Practitioner/d", purpose, tuple(sorted(types)), since, until, ends, way, client)
 
 
 @given(requests(), st.sampled_from(State))

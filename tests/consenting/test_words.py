@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from fhir_server.consenting.asked import Request
-from fhir_server.consenting.words import ASKABLE_PURPOSES, ASKABLE_TYPES, purpose_of, reminder, short, terms, types_of
+from fhir_server.consenting.words import ASKABLE_PURPOSES, ASKABLE_TYPES, purpose_of, reminder, terms, types_of
 
 ZONE = timezone(timedelta(hours=8))
 # In China this is the first day of 2027.
@@ -36,11 +36,6 @@ def test_and_in_english() -> None:
     assert "since 1 January 2024" in said
     assert "until 1 January 2027" in said
     assert said.isascii()
-
-
-def test_a_text_message_says_it_in_one_sentence() -> None:
-    said = short(ASKED, HOSPITAL, zone=ZONE)
-    assert said == "第一人民医院请求查阅您的处方、检验结果与观察，用来为您诊断和治疗，有效期到2027年1月1日。"
 
 
 @pytest.mark.parametrize(
