@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from fhir_server.audit.event import Happening, Outcome, Touched
 
+# The note of an access that nothing but a stated emergency has opened.
+BROKEN = "break-glass"
+
 
 class Step(StrEnum):
     """A step in the life of an authorization."""

@@ -37,7 +37,7 @@ class Sources:
 class RequestBasis:
     """The epochs, the person keys of the Patients whom the token names, and to whom the requester belongs.
 
-    spoken: person keys of those for whom the requester speaks.
+    spoken: person keys of those for whom the requester speaks. damaged: ids of the AuditEvents met that do not open.
 
     requester: who asks; once the epochs are read, with a reason to break the glass only if it counts.
     """
@@ -50,6 +50,7 @@ class RequestBasis:
         self.spoken: frozenset[Hashable] = frozenset()
         self.context: frozenset[Hashable] = frozenset()
         self.memberships: frozenset[str] = frozenset()
+        self.damaged: dict[str, None] = {}
         self._begun: asyncio.Future[Epochs | None] | None = None
         self._persons: asyncio.Future[dict[str, int]] | None = None
         self._epochs: Epochs | None = None

@@ -14,7 +14,7 @@ from consent_engine.predicate import Predicate
 from consent_engine.rules import AccessRequest
 from consent_engine.vocabulary import Mode
 from fhir_server.auth.basis import RequestBasis, Sources
-from fhir_server.auth.policy import DIRECTORY, Group, Policy, breaks_glass, due, permission, reports
+from fhir_server.auth.policy import DIRECTORY, Group, Policy, as_own, breaks_glass, due, permission, reports
 from fhir_server.auth.requester import Requester, Role
 from fhir_server.auth.standing import Standing, Standings
 from fhir_server.crypto.tokens import Tokens
@@ -105,6 +105,11 @@ class RequestGate:
     def lapsed(self) -> frozenset[tuple[str, str]]:
         """The Consents (id, version) that were met whose giver may no longer speak for the patient."""
         return frozenset().union(*(each.lapsed for each in self._heard)) if self._heard else frozenset()
+
+    @property
+    def damaged(self) -> dict[str, None]:
+        """The ids of the AuditEvents that were met and do not open (interactions/searching/damaged.py), to be added to."""
+        return self._basis.damaged
 
     @property
     def reports(self) -> bool:
@@ -218,10 +223,11 @@ class RequestGate:
 
     def _due(self, groups: tuple[Group, ...]) -> Callable[[str], Due]:
         """Return the function from a resource type to the obligations that bind the requester."""
-        obliged, own = tuple(group for group in groups if group.due), self._basis.own
+        obliged = tuple(group for group in groups if group.due)
+        own, spoken = self._basis.own, self._basis.spoken
         if not obliged or self.reports:  # what the law has reported, it has whole
             return lambda type: ()
-        return lambda type: due(obliged, type, own)
+        return lambda type: due(obliged, type, as_own(type, own, spoken))
 
     def _on(self, groups: tuple[Group, ...]) -> Callable[[str], Predicate]:
         """Return the function from a resource type to what may be seen of it. It outlives the request."""

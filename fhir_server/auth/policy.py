@@ -132,6 +132,11 @@ def reports(requester: Requester, policy: Policy) -> bool:
     return "PUBHLTH" in purposes_covering(requester.purpose)
 
 
+def as_own(type: str, own: frozenset[Hashable], spoken: frozenset[Hashable]) -> frozenset[Hashable]:
+    """Return the persons whose records of a type a requester sees as if they were their own (rules 6 and 7)."""
+    return own | spoken if type in SPOKEN_FOR else own
+
+
 def permission(
     requester: Requester,
     type: str,
@@ -162,7 +167,7 @@ def permission(
     if not policy.gated:
         return EVERYTHING
     opened = context if breaks_glass(requester) else frozenset()
-    own = own | spoken if type in SPOKEN_FOR else own
+    own = as_own(type, own, spoken)
     by_role = _by_role(requester, type, policy=policy, groups=groups, own=own, opened=opened, personal=personal)
     if personal and requester.purpose == BREAK_THE_GLASS:
         # Whoever says so has to say why, and for whom: without it not even what a Consent permits for it is seen.
@@ -190,7 +195,8 @@ def _along(
 def due(groups: Sequence[Group], type: str, own: frozenset[Hashable]) -> Due:
     """Return the obligations that bind a requester who sees resources of a type, each with those for which it does.
 
-    own: person keys of the requester, who owes nothing to themself. One person's obligation binds for a record of several.
+    own: the persons whose records of the type are the requester's as_own; nothing is owed for these. One person's obligation
+    binds for a record of several.
     """
     found: dict[Obligation, list[tuple[frozenset[Hashable], Predicate]]] = {}
     for group in groups:

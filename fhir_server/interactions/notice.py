@@ -24,12 +24,19 @@ NAMESPACE = uuid.UUID("0f0e7a0b-7d0e-4b5c-9a53-9d3f4f3f9f61")
 PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 
 
-async def record(use: Services, call: Call, happening: Happening, *, asked: Iterable[str] = ()) -> None:
-    """Store the AuditEvent of a disclosure or refusal, and the notices that it calls for; return when all are durable.
+async def record(use: Services, call: Call, *happenings: Happening, asked: Iterable[str] = ()) -> None:
+    """Store the AuditEvents of a disclosure or refusal, and the notices that it calls for; return when all are durable.
 
-    asked: ids of the Patients whom a search names.
+    happenings: what different readers of the log are to know of it, stored together: a refusal behind which a record hides
+    takes as long as one behind which there is none. asked: ids of the Patients whom a search names.
     """
     at, unit = use.now(), Unit()
+    for each in happenings:
+        await _add(use, call, each, unit, asked, at=at)
+    await use.committer.commit(unit)
+
+
+async def _add(use: Services, call: Call, happening: Happening, unit: Unit, asked: Iterable[str], *, at: int) -> None:
     for patient, custodian in happening.notified:
         id = str(uuid.uuid5(NAMESPACE, f"{call.requester.token}|{patient}"))
         who = await named(use, call.requester)
@@ -41,7 +48,6 @@ async def record(use: Services, call: Call, happening: Happening, *, asked: Iter
         await tell_of_lapsed(use, happening.lapsed, unit, at=at)
     await use.emergencies.file(call.requester, happening, unit, at=at)
     await use.audit.add(attempted(call.remarked(happening), asked), call.requester, unit, at=at)
-    await use.committer.commit(unit)
 
 
 def attempted(happening: Happening, asked: Iterable[str]) -> Happening:

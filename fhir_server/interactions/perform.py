@@ -76,8 +76,7 @@ async def _answered(use: Services, call: Call, request: Request, run: Run) -> An
 
 
 async def _record(use: Services, call: Call, request: Request, refused: Problem) -> None:
-    for each in await _refused(use, call, request, refused):
-        await record(use, call, each)
+    await record(use, call, *await _refused(use, call, request, refused))
 
 
 async def _under_present(use: Services, work: Callable[[Services], Awaitable[T]]) -> T:

@@ -19,6 +19,7 @@ from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.broken import broken, opened_of
 from fhir_server.interactions.searching.compartments import compartment_clause
 from fhir_server.interactions.searching.containing import page_of_contained
+from fhir_server.interactions.searching.damaged import told_of, with_damaged
 from fhir_server.interactions.searching.explaining import explanation
 from fhir_server.interactions.searching.finding import count_of_types, page_of_types
 from fhir_server.interactions.searching.includes import LOG, included
@@ -140,8 +141,9 @@ async def _answer(
         happening = counted(gate, total, concerned, query.told, opened)
         if query.interaction != happening.interaction:
             happening = replace(happening, interaction=query.interaction)
-        await record(use, call, decided(happening, gate, query.types), asked=patients_named(query))
-        return Answer(200, searchset(total, links, []))
+        happening = with_damaged(decided(happening, gate, query.types), gate)
+        await record(use, call, happening, asked=patients_named(query))
+        return Answer(200, searchset(total, links, told_of(call.base, gate)))
     found = await _found(use, query, wanted, gate, after)
     if found.next:
         links.append({"relation": "next", "url": query.link(use, call, found.next)})
@@ -156,7 +158,8 @@ async def _answer(
         entries.append(warning(asked.ignored))
     if query.explained:
         entries.append(await explanation(use, wanted, gate, asked.sort))
-    await record(use, call, decided(happening, gate, query.types), asked=patients_named(query))
+    entries += told_of(call.base, gate)
+    await record(use, call, with_damaged(decided(happening, gate, query.types), gate), asked=patients_named(query))
     return Answer(200, searchset(found.total, links, entries))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from fhir_server.audit.anchors import ANCHORS, KEPT_FILE
 from fhir_server.cli import app
+from fhir_server.store.ids import new_id
 from tests.audit.logs import DOCTOR
 from tests.live import live
 
@@ -60,6 +61,48 @@ def test_verify_tells_what_was_done_and_ends_with_1(folder: Path, database: Any)
         ("changed", [changed["_id"]]),
     ]
     run("verify", "--since", "2100-01-01")
+
+
+def inserted(log: Any) -> None:
+    event = log.find_one({"chain.n": 2})
+    log.insert_one({**event, "_id": new_id(), "chain": {**event["chain"], "n": 9}})
+
+
+def reordered(log: Any) -> None:
+    for n, other in ((1, -1), (2, 1), (-1, 2)):
+        log.update_one({"chain.n": n}, {"$set": {"chain.n": other}})
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "changed": (lambda log: log.update_one({"chain.n": 2}, {"$set": {"body": b"x"}}), "event 2 of writer"),
+    "removed": (lambda log: log.delete_one({"chain.n": 2}), "event 2 of writer"),
+    "inserted": (inserted, "event 9 of writer"),
+    "reordered": (reordered, "event 1 of writer"),
+    "truncated": (lambda log: log.delete_many({"chain.n": {"$gt": 1}}), f"event 2-{EVENTS} of writer"),
+    "misfiled": (lambda log: log.update_one({"chain.n": 2}, {"$set": {"ix": []}}), "event ("),
+}
+
+
+def test_verify_names_whatever_was_done(folder: Path, database: Any) -> None:
+    log = database["AuditEvent"]
+    kept = list(log.find())
+    for kind, (tamper, named) in TAMPERINGS.items():
+        tamper(log)
+        said = run("verify", status=1).stdout
+        assert f"{kind}: {named}" in said
+        log.delete_many({})
+        log.insert_many(kept)
+    run("verify")
+
+
+def test_a_tail_that_was_cut_off_with_its_anchors_is_named(folder: Path, database: Any) -> None:
+    """What is left of the database fits together: the anchor that is kept in the data folder tells."""
+    database["AuditEvent"].delete_many({})
+    database[ANCHORS].delete_many({"_id": {"$gt": 0}})
+    said = run("verify", status=1).stdout
+    assert "truncated: anchor" in said or "removed: anchor" in said
+    (folder / KEPT_FILE).unlink()
+    run("verify")
 
 
 def test_an_anchor_that_was_printed_convicts_what_was_cut_off(folder: Path, database: Any, tmp_path: Path) -> None:

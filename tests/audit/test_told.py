@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from fhir_server.resident_id import check_character
-from tests.consent_engine.build import actor, consent, permit
+from tests.consent_engine.build import ACT_REASON, actor, consent, permit
 from tests.databases import fresh
 from tests.live import Live, live
 
@@ -84,6 +85,56 @@ def test_a_person_is_named_by_the_patient_that_an_institution_knows(server: Live
     assert [each["agent"][1]["who"]["reference"] for each in mine] == ["Organization/org1"] * 2
 
 
+ELSEWHERE = [
+    "Observation/{record}",
+    "Observation/{record}/_history",
+    "Observation?_id={record}",
+    "Observation?patient={there}",
+    "Observation?patient={here}&_summary=count",
+    "Patient/{there}/Observation?_count=5",
+    "Patient/{there}/$everything",
+    "Observation?patient={here}&_include=Observation:patient",
+]
+
+
+def lets_in(server: Live, person: Person, user: str) -> None:
+    """Have the patient let a relative see all of their records."""
+    whose = {"patient": {"reference": f"Patient/{person.here}"}}
+    server.put({"resourceType": "RelatedPerson", "id": user.partition("/")[2], **whose})
+    given = consent(permit(actor=[actor(user)]))
+    with own(server, person) as client:
+        answer = client.post(
+            "Consent", json={**given, **whose, "policyRule": {"text": "-"}, "category": [{"text": "x"}]}
+        )
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("role", ["patient", "related-person"])
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_the_institution_of_a_patient_is_not_told_of_records_elsewhere(
+    server: Live, person: Person, path: str, role: str
+) -> None:
+    """Neither which they are nor by which Patient they are another's: who keeps them is told, and the patient."""
+    user = f"Patient/{person.here}" if role == "patient" else f"RelatedPerson/r{person.here}"
+    if role == "related-person":
+        lets_in(server, person, user)
+    purpose = "PATRQT" if role == "patient" else "FAMRQT"
+    with server.client(role, user, "org1", purpose, scope="user/*.rs") as client:
+        answer = client.get(path.format(**person._asdict()))
+        assert answer.status_code == 200, answer.text
+    (mine, *_) = events(server, "org1", agent=user)
+    said = json.dumps(mine) + "".join(b64decode(each["query"]).decode() for each in mine["entity"] if "query" in each)
+    assert person.there not in said
+    assert person.record not in said
+    with server.client("auditor", "Practitioner/auditor", "org1") as auditor:
+        again = auditor.post(f"AuditEvent/{mine['id']}/$replay")
+    if again.status_code == 200:
+        assert [one["valueBoolean"] for one in again.json()["parameter"] if one["name"] == "same"] == [True]
+    (theirs, *_) = events(server, "org2", _sort="-date")
+    if "_summary" not in path:
+        assert f"Observation/{person.record}" in json.dumps(theirs)
+
+
 def test_who_keeps_a_consent_is_not_told_as_which_other_patient_it_was_answered(server: Live, person: Person) -> None:
     body = {"resourceType": "Parameters", "parameter": [{"name": "way", "valueCode": "app"}]}
     with server.client("practitioner", "Practitioner/dr2", "org2") as doctor:
@@ -152,6 +203,83 @@ def test_a_count_of_what_consents_open_is_no_emergency(server: Live, person: Per
     (event, *_) = events(server, "org4", agent="Practitioner/e")
     assert "break-glass" not in event.get("outcomeDesc", "")
     assert notices(server, "org4") == []
+
+
+def consented(server: Live, id: str, organization: str) -> None:
+    """Store an Observation with its Patient, who lets org9 in."""
+    said = {**consent(permit(actor=[actor("Organization/org9")])), "id": f"c{id}", "policyRule": {"text": "-"}}
+    said |= {"patient": {"reference": f"Patient/{id}"}, "category": [{"text": "x"}]}
+    server.put(patient(id), observation(f"o{id}", id), said, organization=organization)
+
+
+@pytest.mark.parametrize("asked", ["Observation?_id={}", "Observation?_id={}&_summary=count"])
+def test_an_emergency_is_told_with_its_reason_to_those_whose_records_it_opened_alone(
+    server: Live, person: Person, asked: str
+) -> None:
+    """The log of who keeps what a Consent opens is the same, whether the same answer broke the glass elsewhere or not."""
+    other = f"a{person.here}"
+    consented(server, other, "org6")
+    with emergency(server, person) as doctor:
+        for ids in (f"o{other}", f"o{other},{person.record}"):
+            assert doctor.get(asked.format(ids)).status_code == 200
+    alone, together = (stripped(each) for each in events(server, "org6", agent="Practitioner/e")[:2])
+    assert alone == together
+    assert "break-glass" not in str(together)
+    assert "昏迷" not in str(together)
+    assert together["purposeOfEvent"][0]["coding"][0]["code"] == "ETREAT"
+    with server.client("auditor", "Practitioner/auditor", "org6") as auditor:
+        said = auditor.post(f"AuditEvent/{ids_of(server, 'org6')[0]}/$replay")
+    if "_summary" not in asked:
+        assert [one["valueBoolean"] for one in said.json()["parameter"] if one["name"] == "same"] == [True]
+    if "_count" not in asked:
+        (opened, *_) = events(server, "org2", agent="Practitioner/e")
+        assert "break-glass" in opened["outcomeDesc"]
+        assert opened["agent"][0]["purposeOfUse"][0]["text"] == "昏迷"
+
+
+def test_what_a_consent_opens_to_who_breaks_the_glass_is_told_without_the_reason(server: Live, person: Person) -> None:
+    """Under the purpose BTG nothing is seen without a reason: it comes out again without knowing it."""
+    id = f"b{person.here}"
+    opens = consent(permit(actor=[actor("Organization/org9")], purpose=[{"system": ACT_REASON, "code": "BTG"}]))
+    opens |= {"id": f"c{id}", "policyRule": {"text": "-"}, "category": [{"text": "x"}]}
+    server.put(patient(id), {**opens, "patient": {"reference": f"Patient/{id}"}}, organization="org8")
+    said = {"purpose": "BTG", "reason": "昏迷", "patient": f"Patient/{id}"}
+    with server.client("practitioner", "Practitioner/btg", "org9", **said) as doctor:
+        assert doctor.get(f"Patient/{id}").status_code == 200
+    (event,) = events(server, "org8", agent="Practitioner/btg")
+    assert "昏迷" not in str(event)
+    with server.client("auditor", "Practitioner/auditor", "org8") as auditor:
+        again = auditor.post(f"AuditEvent/{event['id']}/$replay").json()["parameter"]
+    assert [one["valueBoolean"] for one in again if one["name"] == "same"] == [True]
+
+
+def test_a_refused_attempt_in_an_emergency_is_told_without_its_reason(server: Live, person: Person) -> None:
+    """The reason was stated for the patient in context; the record that it does not open is another's."""
+    other = f"r{person.here}"
+    server.put(patient(other), organization="org7")
+    with emergency(server, person) as doctor:
+        assert doctor.get(f"Patient/{other}").status_code == 404
+    with server.client("practitioner", "Practitioner/e", "org9", purpose="ETREAT") as doctor:
+        assert doctor.get(f"Patient/{other}").status_code == 404
+    found = events(server, "org7", agent="Practitioner/e")
+    assert [each["outcome"] for each in found] == ["4", "4"]
+    assert "昏迷" not in str(found)
+    (mine, *_) = [each for each in events(server, "org9", agent="Practitioner/e") if "purposeOfUse" in each["agent"][0]]
+    assert mine["agent"][0]["purposeOfUse"][0]["text"] == "昏迷"
+
+
+def ids_of(server: Live, organization: str) -> list[str]:
+    return [each["id"] for each in events(server, organization, agent="Practitioner/e")]
+
+
+def stripped(event: Json) -> Json:
+    """Return an event without what is new in each: id, times, and the digests that are bound to the id."""
+    kept = {**event, "id": "", "recorded": "", "meta": {}}
+    kept["entity"] = [
+        {**each, "detail": [one for one in each.get("detail", ()) if one["type"] not in ("at", "predicate")]}
+        for each in event["entity"]
+    ]
+    return kept
 
 
 SEARCHES = [

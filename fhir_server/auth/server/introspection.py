@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.auth.bearer import Bearer
+from fhir_server.auth.bearer import Bearer, requester_of
 from fhir_server.auth.server.authentication import Caller
 from fhir_server.auth.server.authority import Authority
 from fhir_server.auth.server.form import Form
 from fhir_server.auth.server.problems import invalid_client, unauthorized_client
+from fhir_server.auth.server.recording import of_grant
 
 Json = dict[str, Any]
 
@@ -60,14 +61,17 @@ async def introspected(use: Authority, bearer: Bearer, caller: Caller, token: st
     if "patient" in claims:
         context.setdefault("patient", claims["patient"].partition("/")[2])
     said = {name: claims[name] for name in SHOWN if name in claims}
+    await use.recorder.told("introspection", requester_of(claims), client)
     return {**context, **said, "active": True, "token_type": "Bearer", "fhirUser": f"{use.base}/{claims['fhirUser']}"}
 
 
 async def _refresh_token(use: Authority, caller: Caller, id: str, turn: int) -> dict[str, Any]:
     grant = await use.grants.grant(id)
-    if grant is None or grant.client != caller.client.id or grant.revoked or grant.turn != turn:
+    who = of_grant(grant) if grant else None
+    if grant is None or who is None or grant.client != caller.client.id or grant.revoked or grant.turn != turn:
         return INACTIVE
     if grant.until <= use.now():
         return INACTIVE
+    await use.recorder.told("introspection", who, caller.client)
     scope, exp = grant.granted.claims["scope"], int(grant.until)
     return {"active": True, "client_id": grant.client, "scope": scope, "exp": exp, "iss": use.origin}

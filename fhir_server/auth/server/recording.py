@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fhir_server.audit.event import Happening, Outcome
 from fhir_server.audit.log import AuditLog
@@ -26,6 +27,11 @@ class Recorder:
         client = requester.client if requester else who.client
         happening = Happening(what, note=_note(client, note))
         await self._log.add(happening, requester, unit, at=self._at())
+
+    async def told(self, what: str, who: Requester, client: Client) -> None:
+        """Store the event of what a client was told of a token. who: as the token says."""
+        happening = Happening(what, note=_note(client.id, None))
+        await self._log.record(happening, replace(who, client=client.id), at=self._at())
 
     async def refused(self, what: str, client: Client | None, status: int, error: str) -> None:
         """Store the event of a refusal. client: whom it concerns, if it is a registered one. error: RFC 6749's code."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from fhir_server.audit.event import Happening
 from fhir_server.auth.gate import RequestGate
 from fhir_server.interactions.call import Services, disclosed, joined
+from fhir_server.interactions.searching.damaged import opening
 from fhir_server.interactions.together import all_of
-from fhir_server.redaction.showing import shown as bodies_shown
 from fhir_server.store.resources import Document
 
 
@@ -27,9 +27,11 @@ class Opened(NamedTuple):
 
 
 async def opened_of(use: Services, gate: RequestGate, type: str, documents: Sequence[Document]) -> list[Opened]:
-    """Return documents of one type, which the gate has admitted, in their order, opened as they are shown."""
-    bodies = await bodies_shown(use, gate, type, documents)
-    return [Opened(type, document, body) for document, body in zip(documents, bodies, strict=True)]
+    """Return documents of one type, which the gate has admitted, in their order, opened as they are shown.
+
+    Of the log without what does not open, which the gate then knows (damaged.py); so do opened_rows.
+    """
+    return [Opened(type, document, body) for document, body in await opening(use, gate, type, documents)]
 
 
 async def opened_rows(use: Services, gate: RequestGate, rows: Iterable[tuple[str, Document]]) -> list[Opened]:
@@ -41,8 +43,8 @@ async def opened_rows(use: Services, gate: RequestGate, rows: Iterable[tuple[str
     opened = await all_of(opened_of(use, gate, type, documents) for type, documents in by_type.items())
     if len(by_type) < 2:
         return [row for rows in opened for row in rows]
-    following = {type: iter(each) for type, each in zip(by_type, opened, strict=True)}
-    return [next(following[type]) for type, _ in found]
+    following = {id(row.document): row for rows in opened for row in rows}
+    return [following[id(document)] for _, document in found if id(document) in following]
 
 
 def shown(interaction: str, rows: Iterable[Opened], gate: RequestGate, *, query: str | None = None) -> Happening:

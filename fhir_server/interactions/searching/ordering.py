@@ -35,7 +35,7 @@ def stored_value(key: SortKey, document: Document) -> Value:
     """Return the value that the store keeps of a document for a key; None if it has none."""
     if key.param == "_id":
         return str(document["_id"])
-    found: float | None = document["at"] if key.param == "_lastUpdated" else document.get("s", {}).get(key.param)
+    found: float | None = document.get("at") if key.param == "_lastUpdated" else document.get("s", {}).get(key.param)
     return found
 
 

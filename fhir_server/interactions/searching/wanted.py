@@ -11,7 +11,7 @@ from fhir_server.auth.gate import RequestGate
 from fhir_server.errors import TooCostly
 from fhir_server.fhir_json import parse
 from fhir_server.interactions.call import Services
-from fhir_server.redaction.showing import shown as bodies_shown
+from fhir_server.interactions.searching.damaged import opening
 from fhir_server.search.ast import Clause, IdIn, Obliged, SelfIn, needs_body, transform
 from fhir_server.search.mongo import to_filter
 from fhir_server.search.ranges import bounded
@@ -58,16 +58,17 @@ async def opened(
 ) -> list[tuple[Document, Any]]:
     """Return what is wanted, with each resource as it is shown; decided on that where it is needed.
 
-    Raises TooCostly, or the problem given, if too much must be opened.
+    Of the log, what does not open is left out, and the gate knows of it. Raises TooCostly, or the problem given, if too
+    much must be opened.
     """
     rows = await use.resources.find(
         wanted.type, filter_of(use, wanted), gate, sort=order, limit=MOST_OPENED + 1, shown=SHOWN, few=wanted.of_few
     )
     if len(rows) > MOST_OPENED:
         raise too_many or looked_through()
-    found = zip(rows, map(parse, await bodies_shown(use, gate, wanted.type, rows)), strict=True)
+    found = [(row, parse(body)) for row, body in await opening(use, gate, wanted.type, rows)]
     if not needs_body(wanted.clause):
-        return list(found)
+        return found
     clause = _with_ids(use, wanted, rows)
     return [(row, resource) for row, resource in found if use.matches(clause, resource)]
 

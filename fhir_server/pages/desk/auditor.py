@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.requests import Request as HttpRequest
@@ -50,6 +50,13 @@ class Unanswered(Exception):
         self.status = answer.status
 
 
+class Damaged(NamedTuple):
+    """An event that is not as it was stored, and is not shown. id: None if it has none of ours. said: OperationOutcome."""
+
+    id: str | None
+    said: Json
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A page of events. names: of users and institutions. total: None if there are very many. next: the page link's text."""
@@ -58,6 +65,7 @@ class Found:
     names: Names
     total: int | None
     next: str | None
+    damaged: Sequence[Damaged] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,10 @@ class Auditor:
         """Return the page of what does not exist, or is not theirs."""
         return self.page("message", DESK, status=404, title="error_title", text="absent", back=self.to(""))
 
+    def failed(self, text: str) -> Response:
+        """Return the page of what cannot be shown."""
+        return self.page("message", DESK, status=500, title="error_title", text=text, back=self.to(""))
+
     def moved(self, target: str) -> Response:
         """Return the way to the page that shows what a form has done."""
         return to(target)
@@ -139,8 +151,9 @@ class Auditor:
         parts: dict[str, list[Json]] = defaultdict(list)
         for each in found.get("entry", ()):
             parts[each["search"]["mode"]].append(each["resource"])
+        damaged = [_damaged(each) for each in found.get("entry", ()) if each["search"]["mode"] == "outcome"]
         following = links["next"].partition(f"{CURSOR}=")[2] if "next" in links else None
-        return Found(parts["match"], names_of(parts["include"]), found.get("total"), following)
+        return Found(parts["match"], names_of(parts["include"]), found.get("total"), following, damaged)
 
     async def names(self, references: Iterable[str]) -> Names:
         """Return the names of users and institutions, as far as the directory has them."""
@@ -179,6 +192,10 @@ async def auditor_of(reception: Reception, request: HttpRequest) -> Auditor | Re
         return _message(lang, 403, "not_auditor")
     call = Call(signed.account.requester(SCOPE), reception.use.settings.public_base)
     return Auditor(reception, signed, lang, asked == lang, call)
+
+
+def _damaged(entry: Json) -> Damaged:
+    return Damaged(next((each["url"].rpartition("/")[2] for each in entry.get("link", ())), None), entry["resource"])
 
 
 def _message(lang: str, status: int, text: str, *, back: str | None = None) -> Response:

@@ -37,7 +37,7 @@ async def search(auditor: Auditor, request: HttpRequest) -> Response:
     except Unanswered as problem:
         return form(auditor, form_of(pairs), wrong=(None, auditor.speech("failed", why=problem)))
     rows = [row(each, found.names, auditor.speech, auditor.zone) for each in found.events]
-    return form(auditor, form_of(pairs), at=text, rows=rows, total=found.total, next=found.next)
+    return form(auditor, form_of(pairs), at=text, rows=rows, damaged=found.damaged, total=found.total, next=found.next)
 
 
 async def take(auditor: Auditor, request: HttpRequest) -> Response:
@@ -58,7 +58,7 @@ def form(
 ) -> Response:
     """Return the page of the search. at: the page link that is shown."""
     most = auditor.use.settings.most_exported
-    values: dict[str, Any] = {"rows": None, "total": None, "next": None, **found}
+    values: dict[str, Any] = {"rows": None, "damaged": (), "total": None, "next": None, **found}
     return auditor.page(
         "search",
         f"{DESK}?page={at}" if at else DESK,
@@ -76,6 +76,8 @@ async def event(auditor: Auditor, request: HttpRequest) -> Response:
     """Tell one event."""
     id = request.path_params["id"]
     found = await auditor.search((("_id", id), WITH_NAMES)) if ID.fullmatch(id) else None
+    if found and found.damaged:
+        return auditor.failed("damaged")
     if found is None or not found.events:
         return auditor.absent()
     told = lines(found.events[0], found.names, auditor.speech, auditor.zone)
@@ -89,6 +91,8 @@ async def replay(auditor: Auditor, request: HttpRequest) -> Response:
     if not ID.fullmatch(id):
         return auditor.absent()
     answer = await auditor.done(Request("operation", "POST", LOG, id, operation="replay"))
+    if answer.status >= 500:
+        return auditor.failed("replay_failed")
     if answer.status not in (200, 422):
         return auditor.absent()
     told = _replayed(parse(answer.body), auditor) if answer.status == 200 else None

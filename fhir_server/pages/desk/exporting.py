@@ -20,9 +20,9 @@ from fhir_server.interactions.cursor import Pairs
 from fhir_server.interactions.notice import record
 from fhir_server.interactions.searching.query import CURSOR
 from fhir_server.pages.desk.asking import NEWEST_FIRST, Asked, form_of
-from fhir_server.pages.desk.auditor import LOG, Auditor, Found, Unanswered
+from fhir_server.pages.desk.auditor import LOG, Auditor, Damaged, Found, Unanswered
 from fhir_server.pages.desk.events import form, plain
-from fhir_server.pages.desk.tables import csv_head, csv_line, ndjson_line
+from fhir_server.pages.desk.tables import csv_damaged, csv_head, csv_line, ndjson_line
 from fhir_server.pages.rendering import HEADERS
 from fhir_server.store.instants import instant
 
@@ -44,8 +44,8 @@ class _File:
             yield csv_head(self.auditor.speech)
         found = self.first
         while True:
-            if found.events:
-                yield b"".join(map(self._line, found.events))
+            if lines := [*map(self._line, found.events), *map(self._damaged, found.damaged)]:
+                yield b"".join(lines)
             if not found.next:
                 return
             found = await self.auditor.search(((CURSOR, found.next),))
@@ -54,6 +54,12 @@ class _File:
         if self.kind == "ndjson":
             return ndjson_line(event)
         return csv_line(event, self.auditor.speech, self.auditor.zone)
+
+    def _damaged(self, event: Damaged) -> bytes:
+        """Return the line that stands for an event which cannot be shown."""
+        if self.kind == "ndjson":
+            return ndjson_line(event.said)
+        return csv_damaged(event.id, self.auditor.speech)
 
 
 async def export(auditor: Auditor, request: HttpRequest) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from fhir_server.pages.desk import checking, events, exporting, reviewing
 from fhir_server.pages.desk.auditor import Auditor, auditor_of
 from fhir_server.pages.desk.checks import Checks
 from fhir_server.pages.desk.entering import DESK, ENTER, entering
+from fhir_server.pages.rendering import style
 
 Handle = Callable[[Auditor, Request], Awaitable[Response]]
 STYLE = "desk.css"
@@ -51,6 +51,4 @@ def routes(reception: Reception, checks: Checks) -> list[Route]:
 
 async def styled(request: Request) -> Response:
     """Return the style sheet."""
-    content = files("fhir_server.pages").joinpath("static", STYLE).read_bytes()
-    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(content, media_type="text/css", headers=headers)
+    return style(STYLE)

@@ -46,8 +46,13 @@ def csv_line(event: Json, speech: Speech, zone: Any) -> bytes:
     return _line([*cells, *coded])
 
 
+def csv_damaged(id: str | None, speech: Speech) -> bytes:
+    """Return the line that stands for an event which is not as it was stored, and is not shown."""
+    return _line([speech("damaged"), *("" for _ in TOLD[1:]), id or "", *("" for _ in CODED[1:])])
+
+
 def ndjson_line(event: Json) -> bytes:
-    """Return the line of an event."""
+    """Return the line of an event, or of the OperationOutcome that stands for one."""
     return dump(event) + b"\n"
 
 

@@ -225,7 +225,11 @@ def _why(event: Json, speech: Speech) -> Iterator[str]:
     if code := _purpose(event):
         yield f"{speech.purpose(code)} ({code})"
     for agent in _agents(event):
-        yield from (speech("reason", reason=each["text"]) for each in agent.get("purposeOfUse", ()) if each.get("text"))
+        yield from (
+            speech("reason", reason=speech.reason(each["text"]))
+            for each in agent.get("purposeOfUse", ())
+            if each.get("text")
+        )
 
 
 def _of_role(event: Json, role: str) -> Iterator[str]:

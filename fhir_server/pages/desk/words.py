@@ -6,21 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fhir_server.pages.desk import words_en, words_zh
-from fhir_server.pages.words import LANGUAGES, Words
+from fhir_server.pages.words import LANGUAGES, Texts, Words
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
-    """The texts of one language. happenings: by code of what happened; codes: by "kind|code"."""
+class Speech(Texts):
+    """What the desk says in one language. happenings: by code of what happened; codes: by "kind|code"."""
 
     words: Words
-    texts: Mapping[str, str]
     happenings: Mapping[str, str]
     codes: Mapping[str, str]
-
-    def __call__(self, key: str, **parts: object) -> str:
-        """Return a text with its parts in place."""
-        return self.texts[key].format(**parts)
 
     def happened(self, code: str) -> str:
         return self.happenings.get(code, code)
@@ -30,6 +25,10 @@ class Speech:
 
     def role(self, code: str) -> str:
         return self.codes.get(f"role|{code}", code)
+
+    def reason(self, text: str) -> str:
+        """Return a stated reason, or the word for one that this institution is not told."""
+        return self.codes.get(f"reason|{text}", text)
 
     def basis(self, name: str) -> str:
         return self.codes.get(f"basis|{name}", name)
@@ -47,6 +46,6 @@ class Speech:
 
 
 SPEECH = {
-    "zh": Speech(LANGUAGES["zh"], words_zh.TEXTS, words_zh.HAPPENINGS, words_zh.CODES),
-    "en": Speech(LANGUAGES["en"], words_en.TEXTS, words_en.HAPPENINGS, words_en.CODES),
+    "zh": Speech(words_zh.TEXTS, LANGUAGES["zh"], words_zh.HAPPENINGS, words_zh.CODES),
+    "en": Speech(words_en.TEXTS, LANGUAGES["en"], words_en.HAPPENINGS, words_en.CODES),
 }

@@ -36,6 +36,7 @@ TEXTS = {
     "total": "共 {total} 条",
     "total_open": "共 {total} 条以上",
     "none": "没有符合条件的记录。",
+    "damaged": "此条记录与存入时不同，不予显示。请管理员运行 fhir-facade audit verify 查明。",
     "column_when": "时间",
     "column_what": "操作",
     "column_who": "使用者",
@@ -76,6 +77,7 @@ TEXTS = {
     "replay_lead": "用当时的同意书和规则重新判定，看结果是否一致。",
     # replay
     "replay_title": "重新判定的结果",
+    "replay_failed": "无法重新判定：这条记录或所依据的数据无法读取。请联系管理员。",
     "replay_none": "这条记录不含可以重新判定的决定。",
     "replay_same": "一致：用当时的同意书和规则重新判定，结果与依据相同。",
     "replay_other": "不一致：重新判定的结果或依据与记录不同，请调查。",
@@ -198,6 +200,7 @@ CODES = {
     "finding|misfiled": "索引不符：",
     "target|event": "访问记录",
     "target|anchor": "锚点",
+    "reason|not told": "（与本机构的记录无关，不予告知）",
     "note|accepted": "认可",
     "note|questioned": "质疑",
     "note|not-found": "（不存在或不可见）",

@@ -12,6 +12,7 @@ from fhir_server.auth.requester import Requester, Role, is_reference
 from fhir_server.auth.scopes import Scopes
 from fhir_server.consenting.asked import Request
 from fhir_server.consenting.checking import checked
+from fhir_server.consenting.records import types_wanted
 from fhir_server.errors import InvalidRequest
 from fhir_server.pages.prompt.callers import PromptCaller
 from fhir_server.pages.words import FIRST, LANGUAGES
@@ -27,8 +28,8 @@ KNOWN = frozenset({*TEXTS, "type"})
 class Prompt:
     """What is asked of a patient, and where they go then.
 
-    patient, organization: bare ids. types: () = all. since, until: days of the records. expires: an instant, or a day that
-    it includes. state: the caller's own, given back. asks: in whose name, as the token said.
+    patient, organization: bare ids. types: as named; () = all. since, until: days of the records. expires: an instant, or a
+    day that it includes. state: the caller's own, given back. asks: in whose name, as the token said.
     """
 
     patient: str
@@ -60,7 +61,7 @@ class Prompt:
             organization=self.organization,
             user=str(self.asks["user"]),
             purpose=self.purpose,
-            types=self.types,
+            types=types_wanted(self.types),
             since=_day(self.since, "since"),
             until=_day(self.until, "until"),
             expires=covered[0] if "T" in self.expires else covered[1] - A_MILLISECOND,

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fhir_server.audit.event import Happening, Outcome
 from fhir_server.auth.accounts.reception import Reception
 from fhir_server.auth.bearer import Bearer
 from fhir_server.auth.requester import Requester, Role
@@ -22,7 +23,7 @@ from fhir_server.http import headers
 from fhir_server.interactions.call import Call
 from fhir_server.interactions.perform import failure, perform
 from fhir_server.interactions.routes import Request as Asked
-from fhir_server.pages.prompt.asking import prompt_of
+from fhir_server.pages.prompt.asking import Prompt, prompt_of
 from fhir_server.pages.prompt.callers import PromptCaller
 from fhir_server.pages.prompt.prompts import LASTING, Prompts
 
@@ -52,10 +53,12 @@ class PromptEndpoint:
             return _refused(failure(error, request.url.path).status, "This server failed: try again later.", {})
 
     async def _answer(self, request: Request) -> Response:
-        requester = await self._requester(request)
-        caller = await self._caller(requester)
-        desk, said = self._desk, parse(await _body(request))
-        prompt = prompt_of(said, requester, caller, at=desk.clock(), zone=desk.use.zone)
+        desk, requester = self._desk, await self._requester(request)
+        try:
+            prompt = await self._asked(request, requester)
+        except Problem as problem:
+            await self._record(requester, problem.status, problem.issue)
+            raise
         call = Call(requester, desk.use.settings.public_base, remark="consent prompt")
         read = Asked("read", "GET", "Patient", prompt.patient)
         found = await perform(desk.use, call, read, lambda use: read.run(use, call, None))
@@ -73,11 +76,27 @@ class PromptEndpoint:
         return JSONResponse(told, 201, headers=NOT_STORED)
 
     async def _requester(self, request: Request) -> Requester:
-        token = headers.bearer(request.headers.get("authorization"))
-        requester = await self._bearer.requester(token, now=self._desk.clock().timestamp())
+        """Return in whose name it is asked. Raises Unauthenticated, recorded."""
+        try:
+            token = headers.bearer(request.headers.get("authorization"))
+            requester = await self._bearer.requester(token, now=self._desk.clock().timestamp())
+        except Unauthenticated:
+            await self._record(None, 401, "login")
+            raise
         if await self._authority.revocations.revoked(grant=requester.grant, jti=requester.token, key=requester.key):
+            await self._record(requester, 401, "login")
             raise Unauthenticated("The access token is not valid here.", error="invalid_token")
         return requester
+
+    async def _asked(self, request: Request, requester: Requester) -> Prompt:
+        """Return what is to be asked of the patient. Raises Forbidden or InvalidRequest."""
+        caller, said = await self._caller(requester), parse(await _body(request))
+        return prompt_of(said, requester, caller, at=self._desk.clock(), zone=self._desk.use.zone)
+
+    async def _record(self, requester: Requester | None, status: int, why: str) -> None:
+        """Store the AuditEvent of a refusal before it leaves; those of nobody known are gathered (audit/gathering.py)."""
+        refused = Happening("operation", Outcome.REFUSED, status, note=f"consent prompt: {why}")
+        await self._desk.use.audit.record(refused, requester, at=self._desk.use.now())
 
     async def _caller(self, requester: Requester) -> PromptCaller:
         """Return where a client may lead patients back to. Raises Forbidden unless it is registered for this, now."""

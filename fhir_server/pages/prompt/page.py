@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhir_server.audit.event import Happening, Outcome
 from fhir_server.auth.accounts.reception import Errors, Reception
 from fhir_server.auth.accounts.steps import Step
 from fhir_server.auth.server.authority import Authority
@@ -43,7 +44,7 @@ class PromptPage:
         """Show where a prompt has come to."""
         visit = await self._visit(request, kept := await self._prompts.of(request.query_params.get("request")))
         if kept is None:
-            return self._message(visit, "prompt_gone", 404)
+            return await self._gone(visit)
         said = self._said(visit, kept, request.query_params)
         step = request.query_params.get("step")
         if kept.progress.result:
@@ -64,7 +65,7 @@ class PromptPage:
             return self._message(visit, "prompt_no_cookie", 400)
         kept = await self._prompts.of(form.values.get("flow"))
         if kept is None:
-            return self._message(visit, "prompt_gone", 404)
+            return await self._gone(visit)
         if not ours:  # such as after somebody has signed in in another window
             return visit.answered(to(f"{PATH}?{urlencode({'request': kept.token, 'said': 'form_expired'})}"))
         done = Done(visit, kept)
@@ -90,6 +91,12 @@ class PromptPage:
             return (("code", kept.progress.told),)
         texts = WORDS[visit.lang].texts
         return ((None, texts[f"said_{key}"]),) if f"said_{key}" in texts else ()
+
+    async def _gone(self, visit: Visit) -> Response:
+        """Return the page of a link that has ended, or that nobody was given; recorded, as all that nobody known tries."""
+        refused = Happening("operation", Outcome.REFUSED, 404, note="consent prompt: link")
+        await self._desk.use.audit.record(refused, None, at=self._desk.use.now())
+        return self._message(visit, "prompt_gone", 404)
 
     def _message(self, visit: Visit, key: str, status: int) -> Response:
         text = WORDS[visit.lang](key)
