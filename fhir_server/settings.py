@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -51,9 +52,17 @@ def _listed(value: Any) -> Any:
     return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text)) if "/" in text else str(ip_network(text).network_address)
+    except ValueError:
+        raise ValueError("is neither an IP address nor a network, such as 10.1.2.0/24") from None
+
+
 # NoDecode: the environment's text comes to `_listed` as it is, not through a JSON parser.
 Ids = Annotated[frozenset[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,64}$")]], NoDecode, BeforeValidator(_listed)]
 References = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[frozenset[Annotated[str, AfterValidator(_network)]], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -102,6 +111,11 @@ class Settings(BaseSettings):
     )
     tls_key: Path | None = Field(
         None, description="File with the private key of the certificate, in PEM. Default: that of the certificate."
+    )
+    trusted_proxies: Networks = Field(
+        frozenset(),
+        description="Addresses and networks of the proxies or gateways whose X-Forwarded-For is believed; from anywhere "
+        "else the header counts for nothing. Default: 127.0.0.1 and ::1.",
     )
     integrity_key: Path | None = Field(
         None,

@@ -8,6 +8,7 @@ it is read in rounds, each smaller than the one before. Killed anywhere, the bac
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
-from bson import encode, json_util
+from bson import Timestamp, encode, json_util
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
@@ -54,6 +55,8 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument
 MAJORITY = ReadConcern("majority")
 TOGETHER = 500  # documents that are read again at once
 TOO_OLD = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
+# A replica set that was just started tells no time of the cluster until it has the keys to sign it with.
+TIMELESS_TRIES, TIMELESS_SECONDS = 120, 0.25
 
 
 async def back_up(
@@ -84,14 +87,20 @@ async def _begun(client: Client, database: Database, folder: Path, keyring: Keyr
     if _is_resumed(folder):
         manifest, sealing = opened(folder, PROGRESS, keyring, passphrase)
         return _Making(client, database, folder, manifest, sealing)
-    async with client.start_session() as session:
-        await database.command("ping", session=session)
-        since = session.operation_time
-    if since is None:
-        raise BackupError("MongoDB tells no time of the cluster: it has to be a replica set or a sharded cluster.")
-    manifest, sealing = begun(keyring, since, passphrase)
+    manifest, sealing = begun(keyring, await _now(client, database), passphrase)
     put(manifest, sealing, folder, PROGRESS)
     return _Making(client, database, folder, manifest, sealing)
+
+
+async def _now(client: Client, database: Database) -> Timestamp:
+    """Return the time of the cluster. Raises BackupError if there is none."""
+    for _ in range(TIMELESS_TRIES):
+        async with client.start_session() as session:
+            await database.command("ping", session=session)
+            if session.operation_time is not None:
+                return session.operation_time
+        await asyncio.sleep(TIMELESS_SECONDS)
+    raise BackupError("MongoDB tells no time of the cluster: it has to be a replica set or a sharded cluster.")
 
 
 def _is_resumed(folder: Path) -> bool:

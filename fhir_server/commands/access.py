@@ -1,4 +1,4 @@
-"""fhir-facade keys check-access, sign-access and public-key: SM2 signatures of clients and accounts (ADR 34)."""
+"""fhir-facade keys check-access, sign-access and public-key: signed clients and accounts (ADR 34), marked grants (ADR 39)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 import typer
+from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.app import Parts, keyring_of
 from fhir_server.audit.anchors import PURPOSE as AUDIT
 from fhir_server.auth.accounts.users import Users
 from fhir_server.auth.server.registered import Clients
 from fhir_server.auth.server.vault import CLIENTS, Vault
+from fhir_server.auth.signed import passing
 from fhir_server.auth.signed.checking import Checked, check, lines, sign
 from fhir_server.auth.signed.register import PURPOSE as ACCESS
 from fhir_server.auth.signed.register import Register
@@ -21,11 +23,20 @@ from fhir_server.commands.installation import Data, Installation, opened
 from fhir_server.crypto.sealing import Unsealable
 from fhir_server.crypto.sm2 import public_pem
 from fhir_server.settings import Settings
+from fhir_server.store.commit import Committer
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Drop = Annotated[
-    list[str], typer.Option(help="Delete this row, as check-access names it, such as auth_clients/app; repeat.")
+    list[str],
+    typer.Option(help="Delete this row (end this grant), as check-access names it, such as auth_clients/app; repeat."),
 ]
+
+
+class NoSuchRow(RuntimeError):
+    """A row that is to be dropped, and is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no row {name!r} to drop: nothing was changed. See: fhir-facade keys check-access")
 
 
 class Signs(StrEnum):
@@ -41,6 +52,13 @@ class Access(NamedTuple):
     register: Register
     clients: Clients
     users: Users
+    vault: Vault
+    database: AsyncDatabase[Document]
+    committer: Committer
+
+    async def passes(self) -> passing.Passing:
+        """Return what a look through grants, codes and sessions finds."""
+        return await passing.check(self.database, self.vault)
 
     def readable(self, table: str, row: Document) -> bool:
         """Return whether what a row seals opens under this installation's keyring."""
@@ -63,14 +81,19 @@ class Access(NamedTuple):
 
 
 def check_access(data: Data = None) -> None:
-    """Look whether every client and account is as the server stored it last; status 1 if one is not."""
+    """Look whether every client, account, grant, code and session is as the server stored it; status 1 if one is not.
+
+    Of grants, codes and sessions one that was removed, or an earlier one that was put back, is not found by this.
+    """
     with opened(Settings.load(data)) as installation:
         found = installation.run(lambda parts: check(_access(installation, parts).register))
-    for line in lines(found.faults):
+        passes = installation.run(lambda parts: _access(installation, parts).passes())
+    for line in lines([*found.faults, *passes.faults]):
         typer.echo(line)
-    if found.faults:
+    if found.faults or passes.faults:
         raise typer.Exit(1)
     typer.echo(f"{found.count} clients and accounts, all as they were stored.")
+    typer.echo(f"{passes.count} grants, codes and sessions, all as they were stored.")
 
 
 def sign_access(drop: Drop = [], yes: Yes = False, data: Data = None) -> None:  # noqa: B006
@@ -80,14 +103,17 @@ def sign_access(drop: Drop = [], yes: Yes = False, data: Data = None) -> None:  
     """
     with opened(Settings.load(data)) as installation:
         found = installation.run(lambda parts: check(_access(installation, parts).register))
+        ended = installation.run(lambda parts: _ended(_access(installation, parts), found, drop))
         if not found.faults and not drop:
             typer.echo(f"{found.count} clients and accounts, all signed: there is nothing to do.")
             return
         for line in installation.run(lambda parts: _listed(_access(installation, parts), found, drop)):
             typer.echo(line)
+        for table, id in ended:
+            typer.echo(f"{named(table, id)}\tis ended")
         if not yes:
             typer.confirm("Is this what clients and accounts may do?", abort=True)
-        left = installation.run(lambda parts: _sign(_access(installation, parts), drop))
+        left = installation.run(lambda parts: _sign(_access(installation, parts), drop, ended))
     for line in lines(left.faults):
         typer.echo(f"left out: {line}")
     typer.echo(f"{left.count - len(left.faults)} clients and accounts signed.")
@@ -103,7 +129,23 @@ def public_key(
     typer.echo(found.hex() if hexadecimal else public_pem(found).decode().rstrip())
 
 
-async def _sign(access: Access, drop: list[str]) -> Checked:
+async def _ended(access: Access, found: Checked, drop: list[str]) -> list[tuple[str, str]]:
+    """Return which of the rows to be dropped pass (table, id). Raises NoSuchRow."""
+    known = {named(table, str(row["_id"])) for table, rows in found.rows.items() for row in rows}
+    known |= {named(table, id) for table, id, _ in found.faults}  # one that is missing is listed no more
+    others = list[tuple[str, str]]()
+    for name in drop:
+        table, _, id = name.partition("/")
+        if name not in known:
+            if not await passing.there(access.database, table, id):
+                raise NoSuchRow(name)
+            others.append((table, id))
+    return others
+
+
+async def _sign(access: Access, drop: list[str], ended: list[tuple[str, str]]) -> Checked:
+    for table, id in ended:
+        await passing.end(access.database, access.committer, table, id)
     return await sign(access.register, access.readable, without=drop)
 
 
@@ -130,5 +172,6 @@ def _lines(access: Access, found: Checked, drop: list[str]) -> Iterator[str]:
 
 
 def _access(installation: Installation, parts: Parts) -> Access:
-    authority = installation.authority(parts)
-    return Access(authority.register, authority.clients, Users(authority.register, Vault(installation.keyring)))
+    authority, vault = installation.authority(parts), Vault(installation.keyring)
+    users = Users(authority.register, vault)
+    return Access(authority.register, authority.clients, users, vault, authority.database, authority.committer)

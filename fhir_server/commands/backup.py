@@ -128,7 +128,9 @@ async def _restore(installation: Installation, found: Backup, gone: Purged, prog
     try:
         count = await restored(parts.database, found, installation.keyring, gone, progress)
         await parts.ready()
+        await parts.purging.once()  # what is due by now, before anybody reads
         await record(parts, "restore", f"backup {found.manifest.id} as of {found.manifest.as_of}")
+        await parts.chain.close()
         return count
     finally:
         await parts.client.close()

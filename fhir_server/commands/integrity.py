@@ -14,7 +14,9 @@ from fhir_server.crypto.integrity import (
     Differences,
     IntegrityError,
     Manifest,
+    Program,
     differences,
+    elsewhere,
     installed,
     measured,
     opened,
@@ -72,10 +74,15 @@ def sign_(
 def verify_(
     key: Annotated[Path, typer.Option(help="The public key.")],
     manifest: Where = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Folder site-packages of another installation, which is verified instead of this one."),
+    ] = None,
     data: Data = None,
 ) -> None:
     """Verify the installed program; status 1 if a file or distribution was changed, added or is missing."""
-    said, found = _verified(key, _manifest(manifest, data))
+    program = installed() if site is None else elsewhere(site)
+    said, found = _verified(key, _manifest(manifest, data), program)
     for line in found.lines():
         typer.echo(line)
     if found:
@@ -87,13 +94,13 @@ def checked_at_start(settings: Settings) -> None:
     """Raise IntegrityError if the settings name a key, and the program is not what was signed with it."""
     if settings.integrity_key is None:
         return
-    _, found = _verified(settings.integrity_key, settings.data / MANIFEST)
+    _, found = _verified(settings.integrity_key, settings.data / MANIFEST, installed())
     if found:
         told = "\n".join(found.lines())
         raise IntegrityError(f"The program is not as it was signed, and does not start.\n{told}")
 
 
-def _verified(key: Path, manifest: Path) -> tuple[Manifest, Differences]:
+def _verified(key: Path, manifest: Path, program: Program) -> tuple[Manifest, Differences]:
     public_key = _read(key, public_of)
     try:
         content, signature = manifest.read_bytes(), _signature(manifest).read_bytes()
@@ -102,7 +109,7 @@ def _verified(key: Path, manifest: Path) -> tuple[Manifest, Differences]:
             f"{error.filename} cannot be read: {error.strerror}. Make it with: fhir-facade integrity sign"
         ) from None
     said = opened(content, signature, public_key)
-    return said, differences(said, installed())
+    return said, differences(said, program)
 
 
 def _read(file: Path, read: Callable[[bytes], T]) -> T:

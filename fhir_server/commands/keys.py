@@ -77,7 +77,7 @@ def split(
         sealed, made = shares.sealing(secrets, sealed_at, shares=shares_, threshold=threshold)
     else:
         made = shares.whole(secrets, shares=shares_, threshold=threshold)
-    ask = asker(passphrase_stdin)
+    ask = asker(passphrase_stdin, new=True)
     for each in made:
         path = to / shares.name(each)
         shares.write(each.protect(ask(each)) if protect else each, path)

@@ -47,5 +47,5 @@ async def listed(parts: Parts) -> list[str]:
 
 
 async def _counted(parts: Parts, id: str) -> str:
-    counts = await parts.services.deliveries.counts(id)
+    counts, _ = await parts.services.deliveries.noted(id)
     return f"{sum(counts.values())} records"

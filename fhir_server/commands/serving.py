@@ -85,6 +85,8 @@ def run_server(installation: Installation) -> None:
         log_level="warning",
         access_log=False,  # the lines would hold what was searched for
         server_header=False,
+        headers=tls.headers(settings),
+        forwarded_allow_ips=sorted(settings.trusted_proxies or LOOPBACK),
         timeout_graceful_shutdown=10,
         **secured,
     )

@@ -27,12 +27,17 @@ Stdin = Annotated[
 ]
 
 
-def asker(stdin: bool) -> Callable[[Share], str]:
-    """Return what asks for the passphrase of a share: of standard input, or of whoever sits there."""
+def asker(stdin: bool, *, new: bool = False) -> Callable[[Share], str]:
+    """Return what asks for the passphrase of a share: of standard input, or of whoever sits there.
+
+    new: it is being chosen, and so typed twice: after a slip nobody could open the share again.
+    """
 
     def ask(share: Share) -> str:
+        if stdin:
+            return sys.stdin.readline().rstrip("\n")
         text = f"Passphrase of share {share.index}"
-        return sys.stdin.readline().rstrip("\n") if stdin else str(typer.prompt(text, hide_input=True, err=True))
+        return str(typer.prompt(text, hide_input=True, confirmation_prompt=new, err=True))
 
     return ask
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pymongo.errors import PyMongoError
 
 from fhir_server.crypto.custodian import near, received, sent
 from fhir_server.crypto.files import octets, text
@@ -17,19 +20,30 @@ from fhir_server.crypto.sm2 import Signer
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 10.0
+# After nobody answered so long, nobody else waits for it: whoever asks in this time is refused at once.
+REST_SECONDS = 5.0
 AT_ONCE = 1_000  # keys in one request
 
 
+class Unanswered(PyMongoError, KeyringError):
+    """Nobody answers for the keys: to clients (503) and to what tries again by itself the same as a store that fails."""
+
+
 class Apart:
-    """Asks a custodian. One connection for each process, made anew when it broke; safe to share between threads."""
+    """Asks a custodian. One connection for each process, made anew when it broke; safe to share between threads.
+
+    A connection that is made anew is used only if the same keyring answers: what one wraps, no other opens.
+    """
 
     remote = True
 
-    def __init__(self, path: Path) -> None:
-        """path: of the custodian's Unix socket. Raises KeyringError if nobody answers there."""
+    def __init__(self, path: Path, *, patience: float = PATIENCE_SECONDS) -> None:
+        """path: of the custodian's Unix socket. patience: seconds to wait for an answer. Raises Unanswered if none comes."""
         self._connection: socket.socket | None = None
-        self._path = path
+        self._path, self._patience = path, patience
         self._turn = threading.Lock()
+        self._rests_until = 0.0
+        self._fingerprint = ""
         about = self._ask("about")
         self._fingerprint, self._signing = str(about["fingerprint"]), octets(about["signing"])
         self._derived: dict[tuple[str, int], bytes] = {}
@@ -56,9 +70,14 @@ class Apart:
         return found
 
     def wrap(self, keys: Iterable[Bound]) -> list[WrappedKey]:
-        asked = ([text(key), text(owner)] for key, owner in keys)
+        """Return the keys wrapped, once they were seen to open again: what else they sealed would be lost."""
+        given = list(keys)
+        asked = ([text(key), text(owner)] for key, owner in given)
         found = [each for some in _some(asked) for each in self._ask("wrap", keys=some)]
-        return [WrappedKey(str(master), octets(sealed)) for master, sealed in found]
+        wrapped = [WrappedKey(str(master), octets(sealed)) for master, sealed in found]
+        if self.unwrap(map(Held, wrapped, (owner for _, owner in given))) != [key for key, _ in given]:
+            raise KeyringError(f"The custodian at {self._path} opens keys otherwise than it wrapped them.")
+        return wrapped
 
     def unwrap(self, keys: Iterable[Held]) -> list[bytes]:
         asked = ([wrapped.master, text(wrapped.sealed), text(owner)] for wrapped, owner in keys)
@@ -84,28 +103,43 @@ class Apart:
         raise KeyringError(f"The custodian at {self._path} refused: {answer.get('refused', 'it did not say why')}.")
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer. Nothing that is asked changes anything there, so it is asked again after a break."""
+        """Return the answer. Nothing that is asked changes anything there, so it is asked again after a break.
+
+        Raises Unanswered.
+        """
         with self._turn:
-            for last in (False, True):
+            for _ in range(2 if time.monotonic() >= self._rests_until else 0):
                 try:
                     if (found := self._once(message)) is not None:
                         return found
+                except TimeoutError:
+                    self._rests_until = time.monotonic() + REST_SECONDS
+                    self._end()
+                    break
                 except OSError:
                     pass
                 self._end()
-                if last:
-                    break
-        raise KeyringError(f"The custodian at {self._path} does not answer. Start it: fhir-facade keys custodian")
+        raise Unanswered(f"The custodian at {self._path} does not answer. Start it: fhir-facade keys custodian")
 
     def _once(self, message: dict[str, Any]) -> dict[str, Any] | None:
         if self._connection is None:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(PATIENCE_SECONDS)
-            self._connection = connection
+            self._connection = socket.socket(socket.AF_UNIX)
+            self._connection.settimeout(self._patience)
             with near(self._path) as name:
-                connection.connect(name)
+                self._connection.connect(name)
+            self._recognise(self._connection)
         sent(self._connection, message)
         return received(self._connection)
+
+    def _recognise(self, connection: socket.socket) -> None:
+        """See that a new connection leads to the keyring that was asked before. Raises Unanswered, OSError."""
+        if not self._fingerprint:
+            return
+        sent(connection, {"do": "about"})
+        about = (received(connection) or {}).get("ok")
+        if not isinstance(about, dict) or about.get("fingerprint") != self._fingerprint:
+            self._end()
+            raise Unanswered(f"The custodian at {self._path} holds another keyring than {self._fingerprint} now.")
 
     def _end(self) -> None:
         if self._connection is not None:

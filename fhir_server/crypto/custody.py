@@ -1,9 +1,9 @@
 """Custody: who holds the master key, the root and what is signed by them, and does the work that needs them.
 
 A server holds a `Keyring` (keyring.py), which asks its custody. `InFile` has the secrets in this process, read from the
-keyring file. `Apart` (custodian.py) asks another process for each piece of work, as one asks an HSM or a KMS; a
-third is a class with these methods and a line in opening.py. docs/operations.md, "Custody of the keys", has what an
-HSM behind the SDF interface (GM/T 0018) is asked for each.
+keyring file. `Apart` (apart.py) asks another process for each piece of work, as one asks an HSM or a KMS. That process gives
+a custody of its own to `listening` (custodian.py): examples/hsm is one over PKCS#11. docs/operations.md, "Custody of the
+keys", has what an HSM behind the SDF interface (GM/T 0018) is asked for each.
 """
 
 from __future__ import annotations

@@ -111,6 +111,11 @@ def installed() -> Program:
     return Program({name: Path(next(iter(place))) for name, place in places.items() if place})
 
 
+def elsewhere(site: Path) -> Program:
+    """Return the program that is installed in another environment. site: its folder site-packages."""
+    return Program({name: site / name for name in PACKAGES}, (str(site),))
+
+
 def measured(program: Program) -> Manifest:
     """Return the manifest of a program as it is now."""
     files = tuple(sorted(_of_file(name, path) for name, path in _files(program)))

@@ -110,6 +110,10 @@ class Wrapping:
         """Return the data key. Raises Unsealable if it was changed, is another's, or its master key is not here."""
         return self._custody.unwrap([Held(wrapped, owner)])[0]
 
+    async def latest(self) -> str:
+        """Return `current`, without holding up the event loop for a custody that is elsewhere."""
+        return (await asyncio.to_thread(self._custody.masters))[0] if self._custody.remote else self.current
+
     async def wrap_all(self, keys: Sequence[Bound]) -> list[WrappedKey]:
         """Return many keys wrapped, without holding up the event loop for a custody that is elsewhere."""
         if self._custody.remote:

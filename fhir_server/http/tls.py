@@ -19,6 +19,8 @@ from fhir_server.settings import Settings, SettingsError
 # Of TLS 1.2: an ephemeral key exchange, and AES-GCM or ChaCha20-Poly1305.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 FOR_OTHERS = 0o007
+# RFC 6797: for a year browsers come to this host by TLS alone, and take no certificate that they cannot verify.
+STRICT = ("Strict-Transport-Security", "max-age=31536000")
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -28,6 +30,11 @@ def options(settings: Settings) -> dict[str, Any]:
     certificate, key = settings.tls_certificate, settings.tls_key or settings.tls_certificate
     context(certificate, key)  # now, and not in a worker process, whoever starts the server learns what is wrong
     return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key), "ssl_context_factory": of_worker}
+
+
+def headers(settings: Settings) -> list[tuple[str, str]]:
+    """Return what each response says of transport: nothing where clients use HTTP (RFC 6797, 7.2)."""
+    return [STRICT] if settings.public_base.startswith("https:") else []
 
 
 def of_worker(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -179,3 +179,12 @@ def test_a_sealed_keyring_is_sealed_anew_with_new_shares(shell: Console, records
     assert before in shell.run("keys", "combine", *second[1:])
     assert {path.name for path in shell.data.glob("keyring*")} == {"keyring.json"}
     assert load(shell, records) == UNCHANGED
+
+
+def test_a_passphrase_that_is_chosen_is_typed_twice(shell: Console, records: Path, tmp_path: Path) -> None:
+    first, *others = PASSPHRASES.splitlines()
+    typed = [first, "a slip of the hand", first, first, *(each for other in others for each in (other, other))]
+    said = shell.run("keys", "split", "--to", tmp_path / "s", "--protect", stdin="\n".join(typed) + "\n")
+    (shell.data / "keyring.json").unlink()
+    shell.run("keys", "combine", *said.split()[:2], "--passphrase-stdin", stdin=PASSPHRASES)
+    assert load(shell, records) == UNCHANGED

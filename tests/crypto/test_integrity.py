@@ -19,17 +19,19 @@ from typer.testing import CliRunner
 
 from fhir_server.cli import app
 from fhir_server.crypto.integrity import (
+    PACKAGES,
     Differences,
     IntegrityError,
     Measured,
     Program,
     differences,
+    elsewhere,
     installed,
     measured,
     opened,
     signature_of,
 )
-from fhir_server.crypto.sm2 import new_signer, private_of, public_of, sm3
+from fhir_server.crypto.sm2 import new_signer, private_of, public_of, public_pem, sm3
 from fhir_server.settings import Settings
 
 RECORD = "demo-1.0.dist-info/RECORD"
@@ -251,6 +253,29 @@ def test_a_server_that_is_not_as_it_was_signed_does_not_start(tmp_path: Path) ->
     assert verified.exit_code == 1
     assert "changed: fhir_server/app.py" in verified.output
     assert not (data / "keyring.json").exists()
+
+
+def test_another_installation_is_verified_from_here(tmp_path: Path) -> None:
+    """A program that cannot even start cannot verify itself, and one that was changed may say what it likes."""
+    site, signer = tmp_path / "there", new_signer()
+    for name in PACKAGES:
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text("")
+    (tmp_path / "key.pub").write_bytes(public_pem(signer.public_key))
+    content = measured(elsewhere(site)).encoded()
+    (tmp_path / "signed.json").write_bytes(content)
+    (tmp_path / "signed.json.sig").write_bytes(signature_of(content, signer))
+
+    def verified() -> Result:
+        signed = ("--key", str(tmp_path / "key.pub"), "--manifest", str(tmp_path / "signed.json"))
+        return command("integrity", "verify", *signed, "--site", str(site), "--data", str(tmp_path))
+
+    assert verified().output == "3 files and 0 distributions are as they were signed.\n"
+    (site / "fhir_server" / "__init__.py").unlink()
+    (site / "consent_engine" / "more.py").touch()
+    found = verified()
+    assert found.exit_code == 1
+    assert found.output == "added: consent_engine/more.py\nmissing: fhir_server/__init__.py\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"no key"])

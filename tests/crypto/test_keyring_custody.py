@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.errors import PyMongoError
 
 from fhir_server.crypto import opening, shares
+from fhir_server.crypto.apart import Apart, Unanswered
 from fhir_server.crypto.custodian import LARGEST, answer, answers, listening, received, sent
 from fhir_server.crypto.custody import InFile
 from fhir_server.crypto.keyfile import KeyFile, Secrets
 from fhir_server.crypto.keyring import Keyring, KeyringError
-from fhir_server.crypto.sealing import Bound, Held, Unsealable, Wrapping, new_key
+from fhir_server.crypto.sealing import Bound, Held, Unsealable, WrappedKey, Wrapping, new_key
 from fhir_server.crypto.sm2 import verify
 
 
@@ -141,6 +145,67 @@ def test_a_custodian_that_was_started_anew_is_found_again(own: Keyring, tmp_path
         Wrapping(keyring).wrap(new_key(), b"person")
     with listening(tmp_path / "socket", own.custody):
         assert len(Wrapping(keyring).unwrap(wrapped, b"person")) == 16
+
+
+def test_a_custodian_that_holds_another_keyring_now_is_not_used(own: Keyring, tmp_path: Path) -> None:
+    path, strange = tmp_path / "socket", Keyring.open(tmp_path / "strange" / "keyring.json")
+    with listening(path, own.custody):
+        keyring = opening.opened(tmp_path, f"socket:{path}")
+        wrapped = Wrapping(keyring).wrap(new_key(), b"person")
+    with listening(path, strange.custody):
+        for work in (lambda: Wrapping(keyring).wrap(new_key(), b"person"), keyring.custody.masters):
+            with pytest.raises(Unanswered, match="another keyring"):
+                work()
+    with listening(path, own.custody):
+        assert len(Wrapping(keyring).unwrap(wrapped, b"person")) == 16
+
+
+@contextmanager
+def silent(path: Path) -> Iterator[list[socket.socket]]:
+    """Take connections at a socket and answer none; yield those that there were."""
+    taken: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def take() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield taken
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for each in taken:
+        each.close()
+
+
+def test_nobody_waits_for_a_custodian_that_has_just_answered_nobody(own: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with listening(path, own.custody):
+        apart = Apart(path, patience=0.1)
+    with silent(path) as taken:
+        for _ in range(3):
+            with pytest.raises(Unanswered, match="does not answer") as refused:
+                apart.masters()
+            assert isinstance(refused.value, PyMongoError)  # 503, and background work tries again
+        assert len(taken) == 1
+
+
+class Forgetful(InFile):
+    """A custody that wraps a key other than the one it is given."""
+
+    def wrap(self, keys: Iterable[Bound]) -> list[WrappedKey]:
+        return super().wrap(Bound(new_key(), owner) for _, owner in keys)
+
+
+def test_a_key_that_does_not_open_as_it_was_wrapped_is_not_used(own: Keyring, path: Path) -> None:
+    with listening(path.with_name("socket"), Forgetful(KeyFile(path))):
+        keyring = opening.opened(path.parent, f"socket:{path.with_name('socket')}")
+        with pytest.raises(KeyringError, match="otherwise"):
+            Wrapping(keyring).wrap(new_key(), b"person")
 
 
 def test_the_socket_is_closed_to_other_users_and_taken_once(own: Keyring, tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ HKDF with SM3, for which no standard prints values, is held against RFC 5869 wri
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from gmssl.sm3 import sm3_hash
+from gmssl.sm4 import SM4_ENCRYPT, CryptSM4
 
 from fhir_server.crypto.keyring import derived
 from fhir_server.crypto.sealing import seal, unseal
@@ -48,6 +51,9 @@ def test_sm3_gives_the_examples_of_gb_t_32905_appendix_a(message: bytes, digest:
 def test_sm4_gives_the_examples_of_gb_t_32907_appendix_a() -> None:
     once = Cipher(algorithms.SM4(KEY), modes.ECB()).encryptor()
     assert (once.update(KEY) + once.finalize()).hex() == "681edf34d206965e86b3e94f536e4246"
+    independent = CryptSM4()
+    independent.set_key(KEY, SM4_ENCRYPT)
+    assert bytes(independent.one_round(independent.sk, list(KEY))).hex() == "681edf34d206965e86b3e94f536e4246"
     # CBC over zeros enciphers its own last block again and again: a million times, as example 2 wants.
     often = Cipher(algorithms.SM4(KEY), modes.CBC(KEY)).encryptor()
     assert (often.update(bytes(16 * 1_000_000)) + often.finalize())[-16:].hex() == "595298c7c6fd271f0402f804c33d3f66"
@@ -94,6 +100,42 @@ def test_sealing_is_sm4_gcm_of_rfc_8998_appendix_a_1() -> None:
     tag = bytes.fromhex("83DE3541E4C2B58177E065A9BF7B62EC")
     assert unseal(KEY, NONCE + enciphered + tag, ASSOCIATED) == PLAIN
     assert unseal(KEY, seal(KEY, PLAIN, ASSOCIATED), ASSOCIATED) == PLAIN
+
+
+def independent_gcm(key: bytes, sealed: bytes, associated: bytes) -> tuple[bytes, bytes]:
+    """Return plain text and tag of NIST SP 800-38D, written out over gmssl's SM4."""
+    cipher = CryptSM4()
+    cipher.set_key(key, SM4_ENCRYPT)
+
+    def block(data: bytes) -> int:
+        return int.from_bytes(bytes(cipher.one_round(cipher.sk, list(data))), "big")
+
+    def times(x: int, y: int) -> int:
+        product = 0
+        for place in range(127, -1, -1):
+            product ^= y if x >> place & 1 else 0
+            y = y >> 1 ^ (0xE1 << 120 if y & 1 else 0)
+        return product
+
+    nonce, enciphered = sealed[:12], sealed[12:-16]
+    subkey, coded = block(bytes(16)), 0
+    lengths = (8 * len(associated)).to_bytes(8, "big") + (8 * len(enciphered)).to_bytes(8, "big")
+    parts = [part + bytes(-len(part) % 16) for part in (associated, enciphered)]
+    whole = b"".join((*parts, lengths))
+    for at in range(0, len(whole), 16):
+        coded = times(coded ^ int.from_bytes(whole[at : at + 16], "big"), subkey)
+    tag = coded ^ block(nonce + (1).to_bytes(4, "big"))
+    stream = b"".join(
+        block(nonce + count.to_bytes(4, "big")).to_bytes(16, "big") for count in range(2, 3 + len(enciphered) // 16)
+    )
+    return bytes(a ^ b for a, b in zip(enciphered, stream, strict=False)), tag.to_bytes(16, "big")
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 100])
+def test_what_is_sealed_here_an_independent_sm4_gcm_opens(size: int) -> None:
+    key, plain, associated = os.urandom(16), os.urandom(size), os.urandom(20)
+    sealed = seal(key, plain, associated)
+    assert independent_gcm(key, sealed, associated) == (plain, sealed[-16:])
 
 
 def test_sm4_gives_ccm_of_rfc_8998_appendix_a_2() -> None:

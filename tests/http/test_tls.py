@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from fhir_server.http import tls
 from fhir_server.settings import Settings, SettingsError
+from tests.commands.console import Console
 from tests.live import free_port
 
 Pair = tuple[Path, Path]
@@ -163,6 +164,7 @@ def test_serve_speaks_https(pair: Pair, mongo_uri: str, database_name: str, tmp_
         "FHIR_ZONE": "UTC",
         "FHIR_TLS_CERTIFICATE": str(pair[0]),
         "FHIR_TLS_KEY": str(pair[1]),
+        "FHIR_TRUSTED_PROXIES": "127.0.0.2",
     }
     words = [sys.executable, "-m", "fhir_server", "serve", "--port", str(port)]
     with subprocess.Popen(words, env={**os.environ, **given}, start_new_session=True) as process:
@@ -171,8 +173,12 @@ def test_serve_speaks_https(pair: Pair, mongo_uri: str, database_name: str, tmp_
             with httpx.Client(base_url=base, verify=ssl.create_default_context(cafile=str(pair[0]))) as asking:
                 assert answers(asking)
                 assert asking.get("/health").json() == {"status": "up"}
+                for path in ("/health", "/fhir/metadata", "/auth/sign-in", "/fhir/Patient/p1"):
+                    assert asking.get(path).headers["Strict-Transport-Security"] == "max-age=31536000"
                 said = asking.get("/fhir/.well-known/smart-configuration").json()
                 assert said["token_endpoint"] == f"{base}/auth/token"
+            shell = Console({name: value for name, value in given.items() if not name.startswith("FHIR_TLS")})
+            assert addresses(shell, base, pair[0]) == {"127.0.0.1", "192.0.2.7"}
             with pytest.raises(OSError, match=r"handshake|version|EOF|reset"):
                 spoken(port, client(pair[0], ssl.TLSVersion.TLSv1_1))
             with pytest.raises(httpx.HTTPError):
@@ -180,6 +186,24 @@ def test_serve_speaks_https(pair: Pair, mongo_uri: str, database_name: str, tmp_
         finally:
             process.terminate()
             process.wait(30)
+
+
+def addresses(shell: Console, base: str, certificate: Path) -> set[str]:
+    """Return from where two requests came, as the log has it, with one who claims to be a proxy and one who is it."""
+    doctor, auditor = (
+        {
+            "Authorization": f"Bearer {shell.run('token', '--role', role, '--user', user, '--organization', 'org1').strip()}"
+        }
+        for role, user in (("practitioner", "Practitioner/li"), ("auditor", "Practitioner/auditor"))
+    )
+    verified = ssl.create_default_context(cafile=str(certificate))
+    for own, client in (("127.0.0.1", "198.51.100.9"), ("127.0.0.2", "203.0.113.5, 192.0.2.7")):
+        way = httpx.HTTPTransport(verify=verified, local_address=own)
+        with httpx.Client(transport=way, headers={**doctor, "X-Forwarded-For": client}) as asking:
+            assert asking.get(f"{base}/fhir/Patient/p1").status_code == 404
+    found = httpx.get(f"{base}/fhir/AuditEvent?agent=Practitioner/li", headers=auditor, verify=verified).json()
+    agents = [agent for entry in found["entry"] for agent in entry["resource"]["agent"]]
+    return {agent["network"]["address"] for agent in agents if "address" in agent.get("network", {})}
 
 
 def answers(asking: httpx.Client) -> bool:
@@ -215,7 +239,17 @@ def test_what_cannot_be_served_with_stops_the_start(pair: Pair, tmp_path: Path) 
             tls.options(Settings.load(tmp_path, tls_certificate=chosen[0], tls_key=chosen[1]))
 
 
+def test_a_proxy_is_named_by_its_address(tmp_path: Path) -> None:
+    assert Settings.load(tmp_path, trusted_proxies="10.1.2.3, fd00::/8").trusted_proxies == {"10.1.2.3", "fd00::/8"}
+    for wrong in ("*", "gateway.hospital.example", "10.1.2.0/33", "10.1.2.3/24"):
+        with pytest.raises(SettingsError, match="neither an IP address nor a network"):
+            Settings.load(tmp_path, trusted_proxies=wrong)
+
+
 def test_a_certificate_makes_the_base_https(pair: Pair, tmp_path: Path) -> None:
+    gateway = Settings.load(tmp_path, base_url="https://fhir.hospital.example/fhir")
+    assert tls.headers(gateway) == tls.headers(Settings.load(tmp_path, tls_certificate=pair[0])) == [tls.STRICT]
+    assert tls.headers(Settings.load(tmp_path)) == []
     assert Settings.load(tmp_path, tls_certificate=pair[0]).public_base == "https://127.0.0.1:8080/fhir"
     assert tls.options(Settings.load(tmp_path)) == {}
     assert pickle.loads(pickle.dumps(tls.of_worker)) is tls.of_worker  # so it reaches workers in processes of their own
