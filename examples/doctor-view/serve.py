@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -79,7 +80,7 @@ def application(servers: Sequence[str], client: str = CLIENT) -> Starlette:
         "X-Content-Type-Options": "nosniff",
     }
     routes = [Route("/config.json", config), Mount("/", StaticFiles(directory=SITE, html=True))]
-    return Starlette(routes=routes, middleware=[Middleware(Headers, headers=headers)])
+    return Starlette(routes=routes, middleware=[Middleware(Headers, headers=headers), Middleware(GZipMiddleware)])
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     words.add_argument("--client", default=CLIENT, help="client_id under which the app is registered")
     given = words.parse_args()
     site = application(given.server or ["http://127.0.0.1:8080/fhir"], given.client)
-    print(f"http://127.0.0.1:{given.port}/launch.html", flush=True)
+    print(f"http://127.0.0.1:{given.port}/", flush=True)
     uvicorn.run(site, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
 
 

@@ -62,9 +62,9 @@ def policy(leads_to: Iterable[str]) -> str:
     return "; ".join(("default-src 'none'", "style-src 'self'", f"form-action {targets}", *NOWHERE))
 
 
-def style() -> Response:
-    """Return the style sheet."""
-    content = files("fhir_server.pages").joinpath("static", STYLE).read_bytes()
+def style(name: str = STYLE) -> Response:
+    """Return a style sheet."""
+    content = files("fhir_server.pages").joinpath("static", name).read_bytes()
     headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type="text/css", headers=headers)
 

@@ -23,18 +23,24 @@ NAMED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The texts of one language. tag: BCP 47."""
+class Texts:
+    """Texts of one language, by key. A text names what varies in braces."""
 
-    lang: str
-    tag: str
     texts: Mapping[str, str]
-    purposes: Mapping[str, str]
-    types: Mapping[str, str]
 
     def __call__(self, key: str, **parts: object) -> str:
         """Return a text with its parts in place."""
         return self.texts[key].format(**parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Texts):
+    """What all pages say in one language. tag: BCP 47."""
+
+    lang: str
+    tag: str
+    purposes: Mapping[str, str]
+    types: Mapping[str, str]
 
     def purpose(self, code: str) -> str:
         return self.purposes.get(code, code)
@@ -60,8 +66,8 @@ class Words:
 
 
 LANGUAGES = {
-    "zh": Words("zh", "zh-CN", words_zh.TEXTS, words_zh.PURPOSES, words_zh.TYPES),
-    "en": Words("en", "en", words_en.TEXTS, words_en.PURPOSES, words_en.TYPES),
+    "zh": Words(words_zh.TEXTS, "zh", "zh-CN", words_zh.PURPOSES, words_zh.TYPES),
+    "en": Words(words_en.TEXTS, "en", "en", words_en.PURPOSES, words_en.TYPES),
 }
 
 

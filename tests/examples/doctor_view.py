@@ -105,7 +105,7 @@ def hospitals(mongo_uri: str, folder: Path) -> Iterator[tuple[World, str]]:
                 answer = emr.post("", json=transaction(_all(at)))
                 assert answer.status_code == 200, answer.text
         add = f"client add {CLIENT} --kind public --name 跨机构病历 --redirect {origin}/index.html"
-        made.command(*add.split(), "--launch-uri", f"{origin}/launch.html", "--scope", SCOPES)
+        made.command(*add.split(), "--launch-uri", f"{origin}/index.html", "--scope", SCOPES)
         with served(port, made.base):
             yield made, origin
 
@@ -117,7 +117,7 @@ def served(port: int, base: str) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
-        assert process.stdout.readline().strip() == f"http://127.0.0.1:{port}/launch.html"
+        assert process.stdout.readline().strip() == f"http://127.0.0.1:{port}/"
         _answers(f"http://127.0.0.1:{port}/config.json")
         yield
     finally:
@@ -154,7 +154,7 @@ def launch(browser: Browser, made: World, origin: str, number: int, **more: str)
     answer = made.launch(user=f"Practitioner/d{number}", patient=PERSON, encounter="enc-a-001-7")
     assert answer.status_code in (200, 201), answer.text
     given = {"iss": made.base, "launch": answer.json()["launch"], **more}
-    browser.goto(f"{origin}/launch.html?{urlencode(given)}")
+    browser.goto(f"{origin}/index.html?{urlencode(given)}")
     sign_in(browser, f"doctor{number}")
     browser.wait("button[value=allow]")
     browser.click("button[value=allow]")

@@ -15,8 +15,8 @@ from tests.smart.browser import Browser, opened, packages
 from tests.smart.test_browser import pick, sign_in
 from tests.smart.world import World
 
-DESKTOP, PHONE = (1280, 800), (390, 844)
-FITS = "document.documentElement.scrollWidth <= innerWidth"
+DESKTOP, PHONE = (1280, 800), (320, 640)
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 SOURCES = "[...document.querySelectorAll('#timeline .source')].map((each) => each.textContent)"
 FOREIGN_KINDS = """Object.fromEntries([...document.querySelectorAll("#timeline .entry.foreign")]
   .map((each) => [each.dataset.kind, each.querySelector(".source").textContent]))"""
@@ -194,10 +194,11 @@ def test_what_the_patient_permits_and_no_more(browser: Browser, site: tuple[Worl
     assert set(browser.evaluate(SOURCES)) == {f"外院 · {FOREIGN}"}
 
     as_patient(made, f"Consent/{consent}/$revoke")
-    screen(browser, "authorization")
-    browser.click("#refresh")
+    browser.evaluate(
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )  # as when the doctor comes back to the page
     standing(browser, "revoked")
-    screen(browser, "timeline")
+    assert "患者已撤销" in browser.text("button[data-screen=authorization]")
     settled(browser)
     assert set(browser.evaluate(SOURCES)) == {f"本院 · {OWN}"}
     assert [each for each in browser.told() if each.startswith("error")] == []
@@ -244,7 +245,8 @@ def test_what_could_not_be_loaded_is_named_as_missing(own: Browser) -> None:
 
 def test_without_leave_to_read_the_reason_is_told(browser: Browser, site: tuple[World, str]) -> None:
     _, origin = site
-    browser.goto(f"{origin}/launch.html")
+    browser.goto(origin)
+    browser.click("main a.button")
     sign_in(browser, "doctor4")
     pick(browser, "张秀兰")
     browser.wait("button[value=allow]")
@@ -353,7 +355,8 @@ def test_on_a_phone_in_english(running: Browser, site: tuple[World, str], tmp_pa
 
 def test_alone_with_a_patient_who_is_picked(browser: Browser, site: tuple[World, str]) -> None:
     made, origin = site
-    browser.goto(f"{origin}/launch.html?lang=en")
+    browser.goto(f"{origin}/?lang=en")
+    browser.click("main a.button")
     sign_in(browser, "doctor7")
     pick(browser, "张秀兰")
     browser.wait("button[value=allow]")
@@ -370,7 +373,7 @@ def test_alone_with_a_patient_who_is_picked(browser: Browser, site: tuple[World,
 
 def test_a_launch_by_an_unknown_server_is_refused(browser: Browser, site: tuple[World, str]) -> None:
     _, origin = site
-    browser.goto(f"{origin}/launch.html?iss=http://127.0.0.1:1/fhir&launch=x")
+    browser.goto(f"{origin}/index.html?iss=http://127.0.0.1:1/fhir&launch=x")
     browser.wait(".problem")
     assert "不在设置之内" in browser.text(".problem")
     assert browser.url.startswith(origin)
@@ -420,6 +423,32 @@ def test_decimals_keep_their_digits(browser: Browser, site: tuple[World, str]) -
     browser.goto(f"{site[1]}/index.html")
     read = "import('./js/fhir.js').then(({parsed}) => parsed('{\"value\": 36.50}').value)"
     assert str(browser.evaluate(read)) == "36.50"
+
+
+# Two records of which a part is withheld.
+WITHHELD = """Promise.all(["entries", "words"].map((name) => import(`./js/${name}.js`))).then(([{entryOf}, {saying}]) => {
+  const meta = {security: [{code: "REDACTED"}]};
+  return ["Condition", "Observation"].map((resourceType) => {
+    const {title, status} = entryOf({resourceType, meta}, saying("zh-CN"));
+    return [title, status];
+  });
+})"""
+
+
+def test_that_a_part_of_a_record_is_withheld_is_told(browser: Browser, site: tuple[World, str]) -> None:
+    browser.goto(f"{site[1]}/index.html")
+    assert browser.evaluate(WITHHELD) == [["诊断", ["部分内容未开放"]], ["检验与测量", ["部分内容未开放"]]]
+
+
+PERIODS = """import('./js/reading.js').then(({period}) => [
+  ["2026-04-01T08:00:00+08:00", "2026-04-01T11:00:00+08:00"], ["2026-04-01", "2026-04-03"], ["2026-04-01", "2026-04-01"],
+].map(([start, end]) => period({start, end})))"""
+
+
+def test_a_period_within_a_day_names_the_day_once(browser: Browser, site: tuple[World, str]) -> None:
+    browser.goto(f"{site[1]}/index.html")
+    told = ["2026-04-01 08:00 – 11:00", "2026-04-01 – 2026-04-03", "2026-04-01"]
+    assert browser.evaluate(PERIODS) == told
 
 
 KEYS = "(words) => Object.keys(words)"

@@ -378,6 +378,37 @@ def test_more_than_may_be_exported_is_refused(house: House, desk: Browser, key: 
     assert "超过 40 条" in desk.text
 
 
+# Events that were changed in the database
+
+
+def test_the_desk_goes_on_without_an_event_that_was_changed(
+    house: House, mongo_uri: str, desk: Browser, key: str
+) -> None:
+    read(house, key, times=3)
+    ids = [each["id"] for each in events(house, agent="Practitioner/dr1", patient=f"Patient/p{key}")]
+    with MongoClient[Json](mongo_uri) as client:
+        log = client[house.server.settings.database]["AuditEvent"]
+        kept = log.find_one({"_id": ids[1]})
+        assert kept
+        log.update_one({"_id": ids[1]}, {"$unset": {"body": ""}})
+        searched(desk, patient=f"p{key}", user="Practitioner/dr1")
+        listed, linked = desk.text, links(desk, "/desk/events/")
+        answers = {"csv": desk.press("csv").page.text}
+        answers["ndjson"] = searched(desk, patient=f"p{key}", user="Practitioner/dr1").press("ndjson").page.text
+        alone = [desk.open(f"/desk/events/{ids[1]}{path}").page for path in ("", "/replay")]
+        log.replace_one({"_id": ids[1]}, kept)
+    assert "此条记录与存入时不同，不予显示" in listed
+    assert ids[1] in listed
+    assert {each.rpartition("/")[2] for each in linked} == {ids[0], ids[2]}
+    head, *rows = csv.reader(io.StringIO(answers["csv"].removeprefix("\ufeff"), newline=""))
+    assert sorted(each[head.index("id")] for each in rows) == sorted(ids)
+    lines = [json.loads(each) for each in answers["ndjson"].splitlines()]
+    assert sorted(each["resourceType"] for each in lines) == ["AuditEvent", "AuditEvent", "OperationOutcome"]
+    assert [each.status_code for each in alone] == [500, 500]
+    assert "与存入时不同" in alone[0].text
+    assert "无法重新判定" in alone[1].text
+
+
 # The chain
 
 

@@ -16,7 +16,7 @@ from tests.live import live
 from tests.smart.browser import Browser, opened, packages
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
-FITS = "document.documentElement.scrollWidth <= innerWidth"
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 AXE = """axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
   .then(({violations}) => violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html).join(" ")}`))"""
 

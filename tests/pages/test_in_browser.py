@@ -17,12 +17,12 @@ from tests.consent_engine.build import ACT_REASON, actor, codings, deny, permit
 from tests.pages.ward import Ward, number, observation, phone
 from tests.smart.browser import Browser, opened, packages
 
-SIZES = {"phone": (390, 844), "desk": (1280, 800)}
-FITS = "document.documentElement.scrollWidth <= innerWidth"
+SIZES = {"phone": (320, 640), "desk": (1280, 800)}
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PICTURES = os.environ.get("FHIR_TEST_PICTURES")  # a folder to keep pictures of the pages in
-# How high what is pressed has to be at least, in CSS pixels (WCAG 2.2, 2.5.8).
-TARGET = 24
+# How high what is pressed has to be at least, in CSS pixels (WCAG 2.2, 2.5.5).
+TARGET = 44
 
 
 @cache
@@ -39,9 +39,9 @@ def judged(browser: Browser) -> list[str]:
 
 
 def small(browser: Browser) -> list[str]:
-    """Return the buttons and fields of a page that are too low to be pressed with a finger."""
+    """Return the links, buttons and fields of a page that are too low to be pressed with a finger."""
     low = f"each => each.offsetHeight && each.offsetHeight < {TARGET}"
-    every = "[...document.querySelectorAll('button, .button, input:not([type=hidden])')]"
+    every = "[...document.querySelectorAll('a:not(.skip), button, input:not([type=hidden])')]"
     found: list[str] = browser.evaluate(f"{every}.filter({low}).map(each => each.textContent || each.name)")
     return found
 
@@ -55,6 +55,12 @@ class Looking:
 
     def open(self, path: str) -> None:
         self.browser.goto(f"{self.ward.house.origin}{path}")
+
+    def press(self, selector: str) -> None:
+        """Press what leads to another page, and wait until it is there."""
+        self.browser.evaluate("document.documentElement.classList.add('left')")
+        self.browser.click(selector)
+        self.browser.wait("html:not(.left)")
 
     def fine(self, called: str) -> None:
         """Fail unless the page that is shown is as it should be."""
@@ -70,7 +76,7 @@ class Looking:
     def sign_in(self, login: str) -> None:
         self.browser.fill("#login", login)
         self.browser.fill("#password", PASSWORD)
-        self.browser.click("button[value=sign-in]")
+        self.press("button[value=sign-in]")
 
 
 @pytest.fixture(scope="module")
@@ -102,22 +108,22 @@ def test_a_patient_goes_through_their_pages(chromium: Browser, ward: Ward, size:
     looking.fine("sign-in")
     looking.browser.fill("#login", account.login)
     looking.browser.fill("#password", "something else")
-    looking.browser.click("button[value=sign-in]")
+    looking.press("button[value=sign-in]")
     looking.fine("sign-in-wrong")
     looking.sign_in(account.login)
     looking.fine("list")
-    looking.browser.click(f"a[href='/my/authorizations/{asked}']")
+    looking.press(f"a[href='/my/authorizations/{asked}']")
     looking.fine("asked")
-    looking.browser.click("button[value=agree]")
+    looking.press("button[value=agree]")
     looking.fine("agreed")
     looking.open(f"/my/authorizations/{given}")
-    looking.browser.click("a.button")
+    looking.press("a.button")
     looking.fine("revoke")
-    looking.browser.click("button[value=revoke]")
+    looking.press("button[value=revoke]")
     looking.fine("revoked")
     looking.open("/my/authorizations")
     looking.fine("list-after")
-    looking.browser.click("a[href='/my/access']")
+    looking.press("a[href='/my/access']")
     looking.fine("access")
     looking.open("/my/authorizations/never")
     looking.fine("absent")
@@ -135,21 +141,21 @@ def test_a_booking_sends_somebody_to_the_page_and_gets_them_back(
     url = ward.prompt(id, return_url=ward.back, lang=lang).json()["url"]
     browser.goto(url)
     looking.fine("prompt")
-    browser.click("button[value=send]")
+    looking.press("button[value=send]")
     looking.fine("prompt-code")
     browser.fill("#code", "000000")
-    browser.click("button[value=verify]")
+    looking.press("button[value=verify]")
     looking.fine("prompt-code-wrong")
     browser.fill("#code", ward.code(to))
-    browser.click("button[value=verify]")
+    looking.press("button[value=verify]")
     assert browser.url.startswith(f"{ward.back}?state=s1&status=agreed&consent=")
     browser.evaluate("history.back()")
     browser.wait("p.done")
     looking.fine("prompt-done")
     browser.goto(ward.prompt(id, return_url=ward.back, purpose="HRESCH", lang=lang).json()["url"])
-    browser.click("a[href*='step=sign-in']")
+    looking.press("a[href*='step=sign-in']")
     looking.fine("prompt-sign-in")
     looking.sign_in(account.login)
     looking.fine("prompt-signed-in")
-    browser.click("button[value=decline]")
+    looking.press("button[value=decline]")
     assert browser.url.startswith(f"{ward.back}?state=s1&status=declined")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import MongoClient
 
 from fhir_server.auth.requester import Role
+from fhir_server.pages.my.looks import A_PAGE
 from tests.auth.accounts.house import Browser
 from tests.consent_engine.build import actor, permit
 from tests.pages.ward import Ward, number, observation
@@ -53,6 +57,22 @@ def test_records_of_all_institutions_count_and_each_access_once(ward: Ward) -> N
     assert "李医生2" in found[0]
 
 
+def test_accesses_that_differ_in_their_time_alone_are_one_entry(ward: Ward) -> None:
+    id, began = ward.person(), datetime(2026, 11, 20, 4, tzinfo=UTC)
+    with ward.doctor("org1") as doctor:
+        for minutes in (0, 7, 25):
+            ward.server.clock.now = began + timedelta(minutes=minutes)
+            assert doctor.get(f"Patient/{id}").status_code == 200
+        ward.server.clock.now = began + timedelta(days=1)
+        assert doctor.get(f"Patient/{id}").status_code == 200
+    ward.server.clock.now = None
+    seen = [each for each in rows(ward.signed_in(ward.account(id), PAGE)) if "李医生1" in each]
+    assert len(seen) == 2
+    assert "2026-11-21 04:00 查看" in seen[0]
+    assert "次" not in seen[0]
+    assert "2026-11-20 04:00 至 2026-11-20 04:25 查看 共 3 次" in seen[1]
+
+
 def test_what_one_sees_oneself_is_listed_if_asked_for(ward: Ward) -> None:
     id = ward.person()
     with ward.server.client("patient", f"Patient/{id}", purpose="PATRQT") as own:
@@ -62,14 +82,50 @@ def test_what_one_sees_oneself_is_listed_if_asked_for(ward: Ward) -> None:
     assert any("您本人" in each for each in rows(browser.open(PAGE, own="1")))
 
 
+def test_what_one_sees_oneself_elsewhere_is_listed_though_ones_own_institution_is_not_told(ward: Ward) -> None:
+    shared = number(secrets.randbelow(300_000))
+    here, there = ward.person(number=shared), ward.person(number=shared, organization="org2")
+    ward.server.put(observation(f"o-{there}", there), organization="org2")
+    with ward.server.client("patient", f"Patient/{here}", purpose="PATRQT") as own:
+        assert own.get(f"Observation/o-{there}").status_code == 200
+    told = str(ward.events("org1", agent=f"Patient/{here}"))
+    assert "read" in told
+    assert there not in told
+    ward.signed_in(ward.account(here), PAGE)
+    (listed,) = [each for each in ward.events(agent=f"Patient/{here}") if "access list" in each.get("outcomeDesc", "")]
+    theirs = {f"AuditEvent/{each['id']}" for each in ward.events("org2", patient=f"Patient/{there}")}
+    assert theirs
+    assert theirs.isdisjoint(each["what"]["reference"] for each in listed["entity"])
+    own_accesses = rows(ward.signed_in(ward.account(here), PAGE).open(PAGE, own="1"))
+    assert any("您本人" in each and "检验结果与观察" in each for each in own_accesses)
+
+
 def test_a_refused_attempt_is_listed_once(ward: Ward) -> None:
     id = ward.person()
     for organization in ("org2", "org2"):
         with ward.doctor(organization) as doctor:
             assert doctor.get(f"Patient/{id}").status_code == 404
     refused = [each for each in rows(ward.signed_in(ward.account(id), PAGE)) if "被拒绝" in each]
-    assert len(refused) == 2
+    assert len(refused) == 1
+    assert "共 2 次" in refused[0]
     assert all("李医生2" in each and "没有看到任何内容" in each for each in refused)
+
+
+def test_the_list_goes_on_without_what_was_changed_in_the_database_and_says_so(ward: Ward) -> None:
+    id, other = ward.person(), ward.person()
+    for _ in range(3):
+        with ward.doctor("org2") as doctor:
+            assert doctor.get(f"Patient/{id}").status_code == 404
+    events = ward.events(patient=f"Patient/{id}", agent="Practitioner/dr-org2")
+    with MongoClient[dict[str, Any]](ward.uri) as mongo:
+        log = mongo[ward.server.settings.database]["AuditEvent"]
+        log.update_one({"_id": events[1]["id"]}, {"$set": {"body": b"changed"}})
+    browser = ward.signed_in(ward.account(id), PAGE)
+    assert browser.page.status_code == 200
+    assert ["共 2 次" in each for each in rows(browser) if "被拒绝" in each] == [True]
+    assert "有记录因存储的内容被改动而无法显示" in browser.text
+    assert events[1]["id"] not in browser.text
+    assert "无法显示" not in ward.signed_in(ward.account(other), PAGE).text
 
 
 def test_an_emergency_is_marked_for_whom_it_was_and_for_nobody_else(ward: Ward) -> None:
@@ -134,16 +190,17 @@ def test_a_deleted_record_stays_in_the_list(ward: Ward) -> None:
 def test_pages_follow_each_other_and_belong_to_whom_they_were_made_for(ward: Ward) -> None:
     id, other = ward.person(), ward.person("刘小红")
     with ward.doctor("org1") as doctor:
-        for _ in range(25):
+        for _ in range(A_PAGE // 2 + 3):
             assert doctor.get(f"Patient/{id}").status_code == 200
+            assert doctor.get(f"Patient/{id}/$authorization-status").status_code == 200
     browser = ward.signed_in(ward.account(id), PAGE)
     first, seen = rows(browser), rows(browser)
-    assert len(first) == 20
+    assert len(first) == A_PAGE
     while more := re.search(r'rel="next" href="\?own=0&amp;after=([^"]+)"', browser.text):
         seen += rows(browser.open(PAGE, own="0", after=more[1]))
         assert "回到最近的" in browser.text
         last = more[1]
-    assert len([each for each in seen if "李医生1" in each]) == 25
+    assert len([each for each in seen if "李医生1" in each]) == A_PAGE + 6
     stranger = ward.signed_in(ward.account(other, "刘小红"), PAGE)
     whole = rows(stranger)
     assert rows(stranger.open(PAGE, own="0", after=last)) == whole  # a link of somebody else's begins anew

@@ -12,7 +12,7 @@ import pytest
 
 from fhir_server.auth.requester import Role
 from tests.auth.accounts.house import Browser
-from tests.consent_engine.build import ACT_CODE, actor, concept, deny, permit
+from tests.consent_engine.build import ACT_CODE, actor, concept, consent, deny, permit
 from tests.databases import fresh
 from tests.live import live
 from tests.pages.ward import Ward, number, observation
@@ -323,3 +323,24 @@ def test_a_guardian_sees_answers_and_ends_what_a_child_was_asked_for(ward: Ward)
     stranger, _ = ward.guardian()
     assert f"/my/authorizations/{asked}" not in ward.signed_in(stranger).text
     assert "没有这份授权" in ward.signed_in(stranger, f"{LIST}/{asked}").text
+
+
+def test_what_was_prepared_and_never_asked_for_is_told_as_such(ward: Ward) -> None:
+    """Its details hold no button that would do nothing."""
+    id = ward.person()
+    with ward.server.client("system", "Device/emr-org1", scope="system/*.cruds") as emr:
+        said = consent(
+            permit(actor=[actor("Organization/org2")]), patient={"reference": f"Patient/{id}"}, status="proposed"
+        )
+        answer = emr.post(
+            "Consent", json={**said, "policyRule": concept(ACT_CODE, "OPTIN"), "category": [{"text": "共享"}]}
+        )
+        assert answer.status_code == 201, answer.text
+    prepared = answer.json()["id"]
+    browser = ward.signed_in(ward.account(id))
+    assert "已拟好，未生效" in browser.text
+    assert "拟由市中心医院查阅 未生效" in card(browser, prepared)
+    browser.open(f"{LIST}/{prepared}")
+    assert "不能在这里答复" in browser.text
+    assert not browser.has("agree")
+    assert not browser.has("decline")

@@ -14,7 +14,7 @@ import fhir_server.pages
 from fhir_server.consenting.asked import Request, State, consent_of
 from fhir_server.consenting.steps import TABLE
 from fhir_server.pages.my import words_en, words_zh
-from fhir_server.pages.my.consents import GROUPED, listed, shown
+from fhir_server.pages.my.consents import GROUPED, GROUPS, PREPARED, listed, shown
 from fhir_server.pages.my.words import WORDS, day
 from tests.consent_engine.build import ACT_CODE, ACT_REASON, actor, codings, concept, consent, deny, permit
 
@@ -54,6 +54,7 @@ def test_every_state_has_its_words_and_its_place() -> None:
         assert words_zh.TEXTS[f"step_{state}"]
     assert {*TABLE.values()} <= set(State)
     assert sorted(each for states in GROUPED.values() for each in states) == sorted(State)
+    assert {*GROUPS} == {*GROUPED, PREPARED}
 
 
 def test_what_was_asked_for_is_read_back() -> None:
@@ -86,6 +87,16 @@ def test_drafts_and_errors_are_not_listed_and_what_waits_comes_first() -> None:
     statuses = ["draft", "inactive", "entered-in-error", "active", "proposed", "rejected"]
     consents = [consent(permit(), id=each, **{"status": each}) for each in statuses]
     assert [each.id for each in listed(consents, at=AT, zone=UTC)] == ["proposed", "active", "rejected", "inactive"]
+
+
+def test_what_was_prepared_and_never_asked_for_waits_for_no_answer() -> None:
+    found = shown(consent(permit(), id="c", status="proposed"), at=AT, zone=UTC)
+    assert found is not None
+    assert (found.group, found.prepared, found.answerable) == (PREPARED, True, False)
+    assert ZH.headline(found, {}) == "拟由所有人查阅"
+    asked = shown(consent_of(REQUEST, State.REQUESTED, at=0), at=AT, zone=UTC)
+    assert asked is not None
+    assert (asked.group, asked.prepared, asked.answerable) == ("group_waiting", False, True)
 
 
 def test_one_whose_time_is_over_has_expired() -> None:

@@ -55,7 +55,12 @@ def test_who_signs_in_is_asked_in_plain_words_and_agrees(ward: Ward, shared: tup
     id, _, there = shared
     account = ward.account(id)
     browser = ward.at_prompt(id, account, type=["Observation"])
-    for sentence in ("第一人民医院请求查阅您的健康记录", "检验结果与观察", "2027年3月9日", "不同意不影响您就医"):
+    for sentence in (
+        "第一人民医院请求查阅您的健康记录",
+        "检验结果与观察、患者基本信息",
+        "2027年3月9日",
+        "不同意不影响您就医",
+    ):
         assert sentence in browser.text
     assert "王小明" not in browser.text  # nobody has signed in
     browser.open("/consent-prompt", **dict(browser.page.url.params), step="sign-in").sign_in()
@@ -94,8 +99,7 @@ def test_a_code_is_sent_again_for_the_same_question(ward: Ward, shared: tuple[st
     browser = ward.at_prompt(id).press("send")
     first = ward.code(to)
     browser.press("send")
-    second = ward.code(to)
-    assert first != second
+    second = ward.code(to, besides=first)
     browser.press("verify", code=first)
     assert browser.has("verify")
     assert answered(browser.press("verify", code=second))["status"] == "agreed"
@@ -270,6 +274,9 @@ def test_whose_token_was_revoked_asks_nobody_any_more(ward: Ward) -> None:
     with ward.server.client("patient", f"Patient/{id}", purpose="PATRQT") as own:
         assert own.get("Consent", params={"patient": f"Patient/{id}"}).json()["total"] == 0
     assert ward.prompt(id, token).status_code == 401
+    (event, *_) = ward.events(altid=jti_of(token), outcome="4")
+    assert event["agent"][0]["who"]["reference"] == "Device/booking"
+    assert event["outcomeDesc"] == "HTTP 401 consent prompt: login"
 
 
 def jti_of(token: str) -> str:
@@ -307,9 +314,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_booking_asks_for_what_it_may(ward: Ward, what: str) -> None:
     claims, said, status = REFUSED[what]
-    answer = ward.prompt(ward.person(), ward.booking(**claims), **said)
+    token = ward.booking(**claims)
+    answer = ward.prompt(ward.person(), token, **said)
     assert answer.status_code == status, answer.text
     assert answer.json()["error_description"]
+    events = ward.events("org2" if claims.get("organization") else "org1", altid=jti_of(token))
+    assert [(each["outcome"], each["outcomeDesc"].split()[1]) for each in events] == [("4", str(status))]
 
 
 def test_a_token_is_needed(ward: Ward) -> None:
@@ -317,6 +327,21 @@ def test_a_token_is_needed(ward: Ward) -> None:
     assert answer.status_code == 401
     assert "Bearer" in answer.headers["www-authenticate"]
     assert ward.prompt("x", "not-a-token").status_code == 401
+
+
+def test_bad_tokens_and_links_are_recorded_and_gathered(ward: Ward) -> None:
+    def told(why: str) -> list[str]:
+        return [
+            each["outcomeDesc"] for each in ward.events(subtype="operation", outcome="4") if why in each["outcomeDesc"]
+        ]
+
+    page = f"{ward.house.origin}/consent-prompt"
+    for _ in range(20):
+        assert ward.prompt("x", "not-a-token").status_code == 401
+        assert httpx.get(page, params={"request": "none"}).status_code == 404
+    assert "HTTP 401 consent prompt: login" in told("login")
+    assert "HTTP 404 consent prompt: link" in told("link")
+    assert max(len(told(why)) for why in ("prompt: login", "prompt: link")) < 20
 
 
 def test_a_hidden_patient_is_answered_as_an_absent_one(ward: Ward) -> None:

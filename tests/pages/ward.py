@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -204,10 +205,19 @@ class Ward:
         assert answer.status_code == 201, answer.text
         return self.house.browser(account).open("/consent-prompt", request=answer.json()["request"])
 
-    def code(self, number: str = PHONE) -> str:
-        """Return the code in the newest message to a number."""
-        texts = [each.text for each in self.messages() if each.to == number]
-        return str(next(part for part in texts[0].split() if part.isdigit()))
+    def code(self, number: str = PHONE, *, besides: str | None = None) -> str:
+        """Return the code in the newest message to a number, once it is there: the server may be delivering it now.
+
+        besides: the code of the message before.
+        """
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            texts = [each.text for each in self.messages() if each.to == number]
+            found = next((part for part in texts[0].split() if part.isdigit()), besides) if texts else besides
+            if found and found != besides:
+                return str(found)
+            time.sleep(0.1)
+        raise AssertionError("no message has come")
 
     def messages(self) -> list[Any]:
         """Return what was sent to patients, the newest first."""

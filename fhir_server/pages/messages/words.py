@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+
+from fhir_server.pages.words import Texts
 
 TEXTS: Mapping[str, tuple[str, str]] = {
     "title": ("已发送的消息（试用）", "Messages sent (trial)"),
@@ -22,11 +24,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def speech(lang: str) -> Callable[[str], str]:
-    """Return what gives the texts of a language ("zh" or "en").
+def speech(lang: str) -> Texts:
+    """Return the texts of a language ("zh" or "en").
 
     >>> speech("en")("to")
     'To'
     """
     place = 1 if lang == "en" else 0
-    return lambda key: TEXTS[key][place]
+    return Texts({key: both[place] for key, both in TEXTS.items()})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,10 +24,20 @@ from fhir_server.pages.my.looks import Place, looks
 from fhir_server.pages.my.visiting import Visit, to, visit_of
 from fhir_server.pages.my.words import WORDS, minute
 from fhir_server.pages.rendering import page
+from fhir_server.store.instants import moment
 
 PATH = "/my/access"
 # The list counts what the person may see of their records: all types of them.
 SCOPE = "user/*.rs"
+NOTHING: Mapping[str, Any] = {"looks": [], "next": None, "damaged": False}
+
+
+class Row(NamedTuple):
+    """Accesses that stand in a row and differ in their time alone. last: the newest (looks.Look); first: when they began."""
+
+    last: Mapping[str, Any]
+    first: int
+    times: int
 
 
 class Access:
@@ -42,7 +54,7 @@ class Access:
         own = request.query_params.get("own") == "1"
         after = self._opened(visit.signed.account, request.query_params.get("after"))
         patient = await acting.patient()
-        found = await self._looks(visit.signed.account, patient, after, own) if patient else {"looks": [], "next": None}
+        found = await self._looks(visit.signed.account, patient, after, own) if patient else NOTHING
         return visit.answered(await self._page(visit, acting, found, own=own, first=after is None, patient=patient))
 
     async def _looks(self, account: Account, patient: str, after: Place | None, own: bool) -> Mapping[str, Any]:
@@ -63,10 +75,12 @@ class Access:
             "my_access",
             visit.lang,
             m=words,
-            rows=rows,
+            rows=folded(rows, self._desk.use.zone),
             names=named | themselves,
             minute=lambda at: minute(at, self._desk.use.zone),
+            damaged=found["damaged"],
             patient=patient,
+            for_another=acting.for_another,
             own=own,
             first=first,
             next=self._sealed(acting.account, found["next"]) if found["next"] else None,
@@ -86,6 +100,22 @@ class Access:
             return Place(**self._desk.vault.opened(_bound_to(account), sealed)) if text else None
         except (ValueError, Unsealable):
             return None
+
+
+def folded(looks: Iterable[Mapping[str, Any]], zone: tzinfo) -> list[Row]:
+    """Return accesses with those of one day that follow each other and say the same as one. A page of an app is many reads.
+
+    >>> from datetime import UTC
+    >>> seen = {"user": "Practitioner/1", "did": "R"}
+    >>> [(each.first, each.times) for each in folded([{**seen, "at": 9}, {**seen, "at": 8}, {"user": "", "at": 7}], UTC)]
+    [(8, 2), (7, 1)]
+    """
+
+    def said(look: Mapping[str, Any]) -> tuple[object, Mapping[str, Any]]:
+        return moment(look["at"]).astimezone(zone).date(), {**look, "at": None}
+
+    runs = (list(run) for _, run in groupby(looks, said))
+    return [Row(run[0], run[-1]["at"], len(run)) for run in runs]
 
 
 def _bound_to(account: Account) -> str:

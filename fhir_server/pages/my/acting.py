@@ -39,6 +39,11 @@ class Acting:
         self.account = account
         self.call = Call(account.requester(SCOPE), use.settings.public_base)
 
+    @property
+    def for_another(self) -> bool:
+        """Whether it is not for themselves that they act."""
+        return self.account.role is Role.RELATED_PERSON
+
     async def patient(self) -> str | None:
         """Return the id of the patient whom the account is, speaks for, or may see as a related person; None: of nobody."""
         type, _, id = self.account.user.partition("/")

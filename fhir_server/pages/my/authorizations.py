@@ -19,7 +19,7 @@ from fhir_server.consenting.asked import Request, State
 from fhir_server.consenting.words import Terms, terms
 from fhir_server.interactions.call import Services
 from fhir_server.pages.my.acting import Acting
-from fhir_server.pages.my.consents import GROUPED, Shown, listed, shown
+from fhir_server.pages.my.consents import GROUPS, Shown, listed, shown
 from fhir_server.pages.my.entering import HOME, SIGN_IN, SIGN_OUT
 from fhir_server.pages.my.visiting import Visit, sent_to, to, visit_of
 from fhir_server.pages.my.words import WORDS, day
@@ -60,7 +60,7 @@ class Authorizations:
         patient = await acting.patient()
         consents = await acting.consents(patient) if patient else []
         found = listed(consents, at=self._desk.clock(), zone=self._use.zone)
-        groups = [Group(title, [each for each in found if each.state in states]) for title, states in GROUPED.items()]
+        groups = [Group(title, [each for each in found if each.group == title]) for title in GROUPS]
         return await self._page("my_list", visit, acting, found, groups=groups, patient=patient)
 
     async def detail(self, request: Asked) -> Response:
@@ -78,7 +78,7 @@ class Authorizations:
         acting = visit.acting(self._desk)
         found = await self._found(acting, request.path_params["id"])
         if found is None:
-            return self._absent(visit)
+            return await self._absent(visit, acting)
         if not found.ends:
             return visit.answered(to(_place(found.id)))
         return await self._page("my_revoke", visit, acting, [found], each=found)
@@ -106,7 +106,7 @@ class Authorizations:
         acting = visit.acting(self._desk)
         found = await self._found(acting, id)
         if found is None:
-            return self._absent(visit)
+            return await self._absent(visit, acting)
         texts = {**LANGUAGES[visit.lang].texts, **WORDS[visit.lang].texts}
         values = {
             "each": found,
@@ -131,9 +131,8 @@ class Authorizations:
         consent = await acting.consent(id)
         return shown(consent, at=self._desk.clock(), zone=self._use.zone) if consent else None
 
-    def _absent(self, visit: Visit) -> Response:
-        text = WORDS[visit.lang]("not_there")
-        return visit.answered(page("message", visit.lang, status=404, title="error_title", text=text, back=None))
+    async def _absent(self, visit: Visit, acting: Acting) -> Response:
+        return await self._page("my_absent", visit, acting, (), status=404)
 
     async def _page(
         self,
@@ -158,6 +157,7 @@ class Authorizations:
             names={acting.account.user: words("yourself"), **named},
             day=lambda text: day(text, self._use.zone),
             place=_place,
+            for_another=acting.for_another,
             signed_in=visit.name,
             again="?",
             form=visit.form(self._desk, ""),

@@ -18,12 +18,14 @@ Json = Mapping[str, Any]
 # In which order lists show them: what waits for an answer comes first.
 ORDER = (State.VERIFYING, State.REQUESTED, State.ACTIVE, State.DECLINED, State.EXPIRED, State.REVOKED)
 WAITING = frozenset({State.REQUESTED, State.VERIFYING})
-# Under which headings (words_zh.py) lists show them.
+# Under which headings (words_zh.py) lists show them; what nobody asked for, and does not hold yet, has one of its own.
 GROUPED = {
     "group_waiting": WAITING,
     "group_active": frozenset({State.ACTIVE}),
     "group_ended": frozenset({State.DECLINED, State.EXPIRED, State.REVOKED}),
 }
+PREPARED = "group_prepared"
+GROUPS = ("group_waiting", "group_active", PREPARED, "group_ended")
 DEEPEST = 10
 
 
@@ -68,6 +70,21 @@ class Shown:
     @property
     def waits(self) -> bool:
         return self.state in WAITING
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the patient has been asked, and has not answered."""
+        return self.waits and self.asked is not None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it was written down, and nobody has asked for it: there is nothing to answer."""
+        return self.waits and self.asked is None
+
+    @property
+    def group(self) -> str:
+        """Under which of GROUPS it stands."""
+        return PREPARED if self.prepared else next(title for title, states in GROUPED.items() if self.state in states)
 
     @property
     def ends(self) -> bool:

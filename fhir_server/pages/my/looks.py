@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from fhir_server.audit.basis import PATIENT, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, Happening, Outcome, Touched
 from fhir_server.audit.filing import NAMED
+from fhir_server.audit.links import LOG
+from fhir_server.audit.told import PRIVATE
 from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.requester import Role
 from fhir_server.consenting.speaking import patients_of
@@ -24,15 +26,15 @@ from fhir_server.errors import Absent
 from fhir_server.fhir_json import dump, parse
 from fhir_server.interactions.call import REPORTED, Answer, Call, Services
 from fhir_server.interactions.notice import record
+from fhir_server.interactions.searching.damaged import opening
 from fhir_server.interactions.searching.persons import Persons
-from fhir_server.redaction.showing import shown
 from fhir_server.search.types.reference import term
 from fhir_server.store.permitted import persons_of
 from fhir_server.store.resources import WITHOUT_BODY, Document, Ungated
 
 Json = Mapping[str, Any]
 Named = tuple[str, str]  # type and id
-A_PAGE = 20
+A_PAGE = 40
 READ_AT_ONCE = 60
 PATIENT_ROLE = "1"
 NEWEST_FIRST = [("at", -1), ("_id", -1)]
@@ -93,6 +95,9 @@ class Found(NamedTuple):
 async def looks(use: Services, call: Call, patient: str, *, after: Place | None, own: bool) -> Answer:
     """Return {"looks": [Look], "next": Place or null} of a person, the newest first, recorded before it leaves.
 
+    "damaged": whether something of the list is not shown, since it is not as it was stored. Who is told only of what they
+    may see of the records is not told that: what the event was about cannot be known.
+
     patient: id of one of their Patients. own: whether what the requester did themself is listed too.
     Raises Absent if the requester may not see the Patient.
     """
@@ -100,19 +105,23 @@ async def looks(use: Services, call: Call, patient: str, *, after: Place | None,
     gate.begin()
     mine = await _mine(use, call, gate, patient)
     found: list[tuple[Place, Look]] = []
+    ours = set[str]()
     place: Place | None = after
     filter = _filter(use, call, mine.patients, own=own)
     while len(found) <= A_PAGE:
-        rows = await _events(use, gate, filter, place)
-        found += await _of_them(use, mine, rows)
+        rows = await _rows(use, filter, place)
+        ours |= {each["_id"] for each in rows if each["org"] == call.requester.organization}
+        found += await _of_them(use, mine, await opening(use, gate, LOG, rows))
         if len(rows) < READ_AT_ONCE:
             break
         place = _place(rows[-1])
     page, more = found[:A_PAGE], len(found) > A_PAGE
-    told = tuple(Touched(f"AuditEvent/{where.id}") for where, _ in page)
+    # Which events others keep of the person is no business of the institution that they came by.
+    told = tuple(Touched(f"AuditEvent/{where.id}") for where, _ in page if where.id in ours)
     await record(use, call, Happening("search-type", touched=told, note="access list"))
     following = page[-1][0]._asdict() if more else None
-    return Answer(200, dump({"looks": [asdict(each) for _, each in page], "next": following}))
+    damaged = mine.whole and bool(gate.damaged)
+    return Answer(200, dump({"looks": [asdict(each) for _, each in page], "next": following, "damaged": damaged}))
 
 
 async def _mine(use: Services, call: Call, gate: RequestGate, patient: str) -> Mine:
@@ -141,25 +150,24 @@ def _filter(use: Services, call: Call, mine: frozenset[str], *, own: bool) -> Do
     return {"$and": [{"ix": {"$in": named}}, {"ix": {"$nin": agents}}]}
 
 
-async def _events(use: Services, gate: RequestGate, filter: Document, after: Place | None) -> list[Found]:
+async def _rows(use: Services, filter: Document, after: Place | None) -> list[Document]:
     if after:
         behind = {"$or": [{"at": {"$lt": after.at}}, {"at": after.at, "_id": {"$lt": after.id}}]}
         filter = {"$and": [filter, behind]}
     why = Ungated("who has looked at one person's records, for them")
-    rows = await use.resources.find("AuditEvent", filter, why, sort=NEWEST_FIRST, limit=READ_AT_ONCE)
-    bodies = await shown(use, gate, "AuditEvent", rows)
-    return [Found(row, parse(body)) for row, body in zip(rows, bodies, strict=True)]
+    return await use.resources.find(LOG, filter, why, sort=NEWEST_FIRST, limit=READ_AT_ONCE)
 
 
-def _place(found: Found) -> Place:
-    return Place(found.document["at"], found.document["_id"])
+def _place(document: Document) -> Place:
+    return Place(document["at"], document["_id"])
 
 
-async def _of_them(use: Services, mine: Mine, rows: Iterable[Found]) -> list[tuple[Place, Look]]:
+async def _of_them(use: Services, mine: Mine, rows: Iterable[tuple[Document, bytes]]) -> list[tuple[Place, Look]]:
     """Return what is to be told of the events that concern the person, in their order."""
-    meant = [each for each in rows if _concerns(each, mine.patients)]
+    found = (Found(document, parse(body)) for document, body in rows)
+    meant = [each for each in found if _concerns(each, mine.patients)]
     records = await _records(use, mine.gate, mine.patients, (each.event for each in meant))
-    told = [(_place(each), _look(each, mine.patients, records)) for each in meant]
+    told = [(_place(each.document), _look(each, mine.patients, records)) for each in meant]
     return [(place, look) for place, look in told if mine.whole or look.types]
 
 
@@ -167,13 +175,15 @@ def _concerns(found: Found, mine: frozenset[str]) -> bool:
     """Return whether an event says that the person's records were concerned, and no other event says the same.
 
     What touched the records of several institutions has an event for each; the one of the requester's own institution
-    names all that was disclosed. A refusal that hides a record names whose it is in one event alone.
+    names all that was disclosed, but for who acts for patients alone (audit/told.py). A refusal that hides a record names
+    whose it is in one event alone.
     """
     patients = {id for type, id in _named(found.event, PATIENT_ROLE) if type == "Patient"}
     if patients.isdisjoint(mine):
         return False
     done = found.event["outcome"] == Outcome.DONE.value
-    return not done or f"Organization/{found.document['org']}" == _organization(found.event)
+    of_own = f"Organization/{found.document['org']}" == _organization(found.event)
+    return not done or of_own or _role(_user(found.event)) in PRIVATE
 
 
 async def _records(
@@ -207,14 +217,14 @@ def _is_theirs(document: Document, mine: frozenset[str]) -> bool:
 
 def _look(found: Found, mine: frozenset[str], records: frozenset[Named]) -> Look:
     event = found.event
-    user: Json = next((each for each in event["agent"] if each.get("requestor")), {})
+    user = _user(event)
     touched = [named for named in _shown(event) if named in records]
     emergency = _emergency(event, mine)
     reasons = [each.get("text") for each in user.get("purposeOfUse", ())]
     return Look(
         at=found.document["at"],
         user=user.get("who", {}).get("reference", ""),
-        role=next((each.get("text", "") for each in user.get("role", ())), ""),
+        role=_role(user),
         organization=_organization(event) or "",
         purpose=next((code["code"] for each in event.get("purposeOfEvent", ()) for code in each["coding"]), ""),
         did=_did(event, mine),
@@ -249,6 +259,15 @@ def _emergency(event: Json, mine: frozenset[str]) -> bool:
     said = "break-glass" in event.get("outcomeDesc", "")
     context = (details_of(event) or {}).get(PATIENT, ())
     return said and any(each.removeprefix("Patient/") in mine for each in context)
+
+
+def _user(event: Json) -> Json:
+    """Return the agent who asked."""
+    return next((each for each in event["agent"] if each.get("requestor")), {})
+
+
+def _role(user: Json) -> str:
+    return next((each.get("text", "") for each in user.get("role", ())), "")
 
 
 def _organization(event: Json) -> str | None:

@@ -9,36 +9,31 @@ from datetime import datetime, tzinfo
 from fhir_server.consenting.asked import Request
 from fhir_server.pages.my import words_en, words_zh
 from fhir_server.pages.my.consents import Shown
-from fhir_server.pages.words import LANGUAGES
+from fhir_server.pages.words import LANGUAGES, Texts, Words
 from fhir_server.store.instants import moment
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """The texts of one language, beside those that all pages have (pages/words.py)."""
+class Said(Texts):
+    """What patients' pages say in one language. words: of all pages; purposes, types: that are called otherwise here."""
 
-    lang: str
-    texts: Mapping[str, str]
+    words: Words
     purposes: Mapping[str, str]
     types: Mapping[str, str]
-
-    def __call__(self, key: str, **parts: object) -> str:
-        """Return a text with its parts in place."""
-        return self.texts[key].format(**parts)
 
     def of_purposes(self, codes: Iterable[str]) -> str:
         """Return purposes (v3 PurposeOfUse) in words; none means any."""
         return self._all((self.purpose(each) for each in codes), "all_purposes")
 
     def purpose(self, code: str) -> str:
-        return self.purposes.get(code) or LANGUAGES[self.lang].purpose(code)
+        return self.purposes.get(code) or self.words.purpose(code)
 
     def of_types(self, types: Iterable[str]) -> str:
         """Return resource types in words; none means all."""
         return self._all((self.type(each) for each in types), "all_records")
 
     def type(self, type: str) -> str:
-        return self.types.get(type) or LANGUAGES[self.lang].types.get(type, type)
+        return self.types.get(type) or self.words.types.get(type, type)
 
     def of_actors(self, references: Iterable[str], names: Mapping[str, str]) -> str:
         """Return who is meant; none means everybody. names: by reference, as far as they are known."""
@@ -52,7 +47,9 @@ class Said:
     def headline(self, shown: Shown, names: Mapping[str, str]) -> str:
         """Return what an authorization comes to, in a few words."""
         first = shown.first
-        kind = "asks" if shown.waits else "permits" if first.permits else "denies"
+        kind = "permits" if first.permits else "denies"
+        if shown.waits:
+            kind = "prepared" if shown.prepared else "asks"
         return self(f"headline_{kind}", who=self.of_actors(first.actors, names))
 
     def asker(self, asked: Request, names: Mapping[str, str]) -> str:
@@ -75,8 +72,8 @@ class Said:
 
 
 WORDS = {
-    "zh": Said("zh", words_zh.TEXTS, words_zh.PURPOSES, words_zh.TYPES),
-    "en": Said("en", words_en.TEXTS, words_en.PURPOSES, words_en.TYPES),
+    "zh": Said(words_zh.TEXTS, LANGUAGES["zh"], words_zh.PURPOSES, words_zh.TYPES),
+    "en": Said(words_en.TEXTS, LANGUAGES["en"], words_en.PURPOSES, words_en.TYPES),
 }
 
 

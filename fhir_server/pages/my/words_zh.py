@@ -7,7 +7,7 @@ TEXTS = {
     "nav": "页面导航",
     "nav_authorizations": "我的授权",
     "nav_access": "谁看过我的记录",
-    "back": "返回",
+    "for_another": "这些是您代为处理的患者的授权和记录，不是您自己的。下文中的“您”指这位患者。",
     "everybody": "所有人",
     "all_records": "全部健康记录",
     "all_purposes": "不限目的",
@@ -26,18 +26,22 @@ TEXTS = {
     "list_title": "我的授权",
     "list_lead": "这里列出谁可以查阅您的健康记录。您可以随时撤销。",
     "list_none": "目前没有任何授权。",
+    "list_how": "医疗机构向您申请查阅时，会在这里等待您答复。",
     "group_waiting": "等待您答复",
     "group_active": "生效中",
+    "group_prepared": "已拟好，未生效",
     "group_ended": "已结束",
     "answer": "查看并答复",
     "see": "查看详情",
     "headline_permits": "允许{who}查阅",
     "headline_denies": "拒绝{who}查阅",
+    "headline_prepared": "拟由{who}查阅",
     "headline_asks": "{who}申请查阅",
     "not_there": "没有这份授权，或您的账户不能查看它。",
     # an authorization
     "detail_title": "授权详情",
     "answer_title": "是否同意授权",
+    "state_prepared": "未生效",
     "state_requested": "等待您答复",
     "state_verifying": "等待您答复",
     "state_active": "生效中",
@@ -66,6 +70,8 @@ TEXTS = {
     "exceptions": "例外",
     "exception_permits": "其中允许",
     "exception_denies": "其中拒绝",
+    "prepared": "这份授权已经拟好，但没有人向您提出申请，所以不能在这里答复。"
+    "对方现在不能据此查阅。如需生效，请联系医疗机构向您发出申请。",
     "agree": "同意",
     "decline": "不同意",
     "revoke": "撤销此授权",
@@ -80,6 +86,7 @@ TEXTS = {
     # who has looked
     "access_title": "谁看过我的记录",
     "access_lead": "列出查阅、修改过您健康记录的人，以及被拒绝的尝试，最近的在前。",
+    "access_damaged": "有记录因存储的内容被改动而无法显示。请向医院投诉或反映，由其核查。",
     "access_none": "没有查阅记录。",
     "access_own": "也列出我自己的查阅",
     "access_others": "不列出我自己的查阅",
@@ -95,6 +102,7 @@ TEXTS = {
     "look_searched": "检索您的记录：没有看到任何内容",
     "look_counted": "询问符合条件的记录有多少条",
     "look_refused": "被拒绝：没有看到任何内容",
+    "look_times": "共 {count} 次",
     "look_what": "内容",
     "look_basis": "依据",
     "look_consent": "您的授权",
@@ -132,7 +140,9 @@ TEXTS = {
     "prompt_code_lead": "如果您在医院登记了手机号，6 位验证码已经发出，5 分钟内有效。输入验证码表示您同意：",
     "prompt_code_submit": "确认并同意",
     "prompt_code_again": "没有收到？重新发送",
-    "prompt_done_title": "您已答复",
+    "prompt_done_title_agreed": "您已同意",
+    "prompt_done_title_declined": "您没有同意",
+    "prompt_done_title_later": "以后再答复",
     "prompt_done_agreed": "您已同意。授权已生效，可随时在“我的授权”中撤销。",
     "prompt_done_declined": "您没有同意。对方不能查阅。",
     "prompt_done_later": "您选择以后再答复。在您同意之前，对方不能查阅。",
@@ -166,4 +176,5 @@ PURPOSES = {
     "CAREMGT": "健康管理",
 }
 
-TYPES: dict[str, str] = {}
+# Likewise of types of records.
+TYPES = {"Consent": "授权书"}

@@ -21,12 +21,12 @@ const EVERY = 10_000; // milliseconds between looks while the patient is to answ
 const DAYS = [["day1", 1], ["days7", 7], ["days30", 30]];
 
 export class AuthorizationView {
-  /** page: {fhir, patient, user, say, changed}. user: reference of the Practitioner. changed() is called when records may
-   * have opened or closed. */
+  /** page: {fhir, patient, user, say, changed, stands}. user: reference of the Practitioner. changed() is called when records
+   * may have opened or closed, stands(state) when it is known how the authorization stands. */
   constructor(element, page) {
     Object.assign(this, { element, page, status: null, problem: null, asked: null, request: null, asking: false });
     this._turn = Promise.resolve();
-    document.addEventListener("visibilitychange", () => this.watch());
+    document.addEventListener("visibilitychange", () => (document.hidden || !this.element.isConnected ? this.watch() : this.load()));
   }
 
   /** Ask the server how it stands; show it if it is not what is shown. One look comes after the other. */
@@ -41,6 +41,7 @@ export class AuthorizationView {
     if (!before) this.draw();
     this.problem = await this.failed(() => this.look());
     const states = [before?.state, this.status?.state];
+    this.page.stands(states[1]);
     const opened = before && states[0] !== states[1] && states.includes("active");
     if (opened || (waited && !this.request && states[1] === "active")) this.page.changed();
     if (this.problem || this.seen !== this.drawn) this.draw();

@@ -10,11 +10,16 @@ export function entryOf(resource, say) {
   const { title, lines } = (READERS[resource.resourceType] ?? plain)(resource, say);
   const states = statesOf(resource);
   return {
-    title: title || resource.resourceType,
+    title: title || say(`type.${resource.resourceType}`),
     lines: lines.filter(([, text]) => text),
-    status: states.filter((code) => !USUAL.has(code) || SAID_ANYHOW.has(resource.resourceType)).filter((code) => code !== "confirmed").map((code) => say(`status.${code}`)),
+    status: [...states.filter((code) => !USUAL.has(code) || SAID_ANYHOW.has(resource.resourceType)).filter((code) => code !== "confirmed"), ...hidden(resource)].map((code) => say(`status.${code}`)),
     void: states.includes("entered-in-error"),
   };
+}
+
+/** A record of which a part is withheld is labelled so (v3 ObservationValue, REDACTED). */
+function hidden({ meta }) {
+  return (meta?.security ?? []).some(({ code }) => code === "REDACTED") ? ["redacted"] : [];
 }
 
 function statesOf(resource) {

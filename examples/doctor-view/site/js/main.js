@@ -5,7 +5,7 @@ import { Fhir } from "./fhir.js";
 import { watchIdle } from "./idle.js";
 import { alert } from "./problems.js";
 import { begins, personName } from "./reading.js";
-import { LaunchProblem, session } from "./smart.js";
+import { LaunchProblem, authorize, configuration, launched, session } from "./smart.js";
 import { Sources } from "./sources.js";
 import { TimelineView } from "./timeline-view.js";
 import { Timeline } from "./timeline.js";
@@ -25,11 +25,13 @@ document.querySelector(".skip").textContent = say("skip");
 
 async function run() {
   top();
+  show(main, h("p", { role: "status", text: say("loading") }));
+  const asked = launched();
+  if (asked) return authorize(await configuration(), asked);
   const under = await session();
   if (!under) return closed("noSession");
   if (!under.patient) throw new LaunchProblem("noPatient");
   const fhir = new Fhir(under.base, () => under.token());
-  show(main, h("p", { role: "status", text: say("loading") }));
   const [user, patient] = await Promise.all([fhir.read(under.user), fhir.read(`Patient/${under.patient}`)]);
   const name = personName([user.name ?? []].flat()) || user.practitioner?.display || under.user;
   mark(name); // before anything of the records
@@ -45,10 +47,12 @@ async function run() {
   return opened({ fhir, sources, patient, user: practitioner, banner: under.banner });
 }
 
-/** Show the three screens. The timeline and the status load at once, trends when they are opened. */
+/** Show the three screens. The timeline and the status load at once, trends when they are opened. Whoever comes back to the page
+ * is told how the authorization stands by then. */
 function opened({ fhir, sources, patient, user, banner }) {
   const sections = Object.fromEntries(SCREENS.map((screen) => [screen, h("section", { id: screen, hidden: true, tabindex: -1 })]));
   const views = {};
+  const note = h("span", { class: "note" });
   const page = {
     fhir,
     sources,
@@ -60,6 +64,7 @@ function opened({ fhir, sources, patient, user, banner }) {
       views.trends.open(name);
     },
     changed: () => begin(),
+    stands: (state) => (note.textContent = state ? say(`state.${state}`) : ""),
   };
   const begin = () => {
     page.timeline = new Timeline(fhir, patient.id);
@@ -68,14 +73,17 @@ function opened({ fhir, sources, patient, user, banner }) {
     views.timeline.load().then(() => views.trends.draw());
   };
   const tabs = SCREENS.map((screen) => h("button", { type: "button", "data-screen": screen, text: say(screen), on: { click: () => go(screen) } }));
+  tabs[SCREENS.indexOf("authorization")].append(note);
   const go = (chosen) => {
     for (const screen of SCREENS) sections[screen].hidden = screen !== chosen;
     for (const tab of tabs) tab.setAttribute("aria-current", tab.dataset.screen === chosen ? "page" : "false");
     if (chosen === "trends") views.trends.load();
     if (chosen === "authorization") views.authorization.load();
   };
-  show(main, banner && whose(patient), h("nav", { class: "tabs", "aria-label": say("title") }, tabs), Object.values(sections));
+  const above = h("div", { class: "above" }, banner && whose(patient), h("nav", { class: "tabs", "aria-label": say("title") }, tabs));
+  show(main, above, Object.values(sections));
   views.authorization = new AuthorizationView(sections.authorization, page);
+  views.authorization.load();
   begin();
   go("timeline");
 }
@@ -105,7 +113,12 @@ function top(name, leave) {
 }
 
 function closed(word) {
-  show(main, h("h1", { text: say("title") }), h("p", { role: "status", text: say(word) }), h("a", { class: "button", href: "launch.html", text: say("start") }));
+  show(main, h("h1", { text: say("title") }), h("p", { role: "status", text: say(word) }), start());
+}
+
+/** A way to sign in and pick a patient, without an EMR. */
+function start() {
+  return h("a", { class: "button", href: "index.html?launch=", text: say("start") });
 }
 
 /** End the session: what is shown goes first. */
@@ -117,5 +130,5 @@ async function end(under, word) {
 }
 
 run().catch((problem) => {
-  show(main, h("h1", { text: say("title") }), alert(problem, say), h("a", { class: "button", href: "launch.html", text: say("start") }));
+  show(main, h("h1", { text: say("title") }), alert(problem, say), start());
 });

@@ -10,6 +10,7 @@ const CLOCK = new Intl.DateTimeFormat("sv-SE", {
   minute: "2-digit",
 });
 const OFFSET = "+08:00";
+const DAY = "2026-05-12".length;
 const UNITS = { Cel: "°C", "mm[Hg]": "mmHg", "umol/L": "μmol/L", "/uL": "/μL", "/min": "/min", "1": "" };
 
 /** Return the instant at which a FHIR date or dateTime begins, in milliseconds since 1970; -Infinity without one. */
@@ -28,7 +29,7 @@ export function shown(date) {
 
 /** Return the day of a FHIR date, as far as it says one. */
 export function dayOf(date) {
-  return shown(date).slice(0, 10);
+  return shown(date).slice(0, DAY);
 }
 
 /** Return the clock in China now: 2026-05-12 09:40. */
@@ -88,7 +89,9 @@ export function valueOf(observed) {
 
 export function period(said) {
   const [start, end] = [shown(said?.start), shown(said?.end)];
-  return start && end && start !== end ? `${start} – ${end}` : start || end;
+  if (!start || !end || start === end) return start || end;
+  const sameDay = end.length > DAY && start.slice(0, DAY) === end.slice(0, DAY);
+  return `${start} – ${sameDay ? end.slice(DAY + 1) : end}`;
 }
 
 /** Return what is said of a reference without following it. */

@@ -23,7 +23,15 @@ export async function configuration() {
   return answer.json();
 }
 
-/** Send the user to the authorization server of a FHIR server. iss, launch: as the EMR gave them; null without an EMR. */
+/** Return {iss, launch} if the URL says that the app is to be launched, null otherwise. The EMR gives both; launch is empty where
+ * the user begins. */
+export function launched() {
+  const said = new URLSearchParams(location.search);
+  const begins = said.has("launch") || (said.has("iss") && !said.has("state"));
+  return begins ? { iss: said.get("iss"), launch: said.get("launch") } : null;
+}
+
+/** Send the user to the authorization server of a FHIR server. iss, launch: as the EMR gave them. */
 export async function authorize({ clientId, servers }, { iss, launch }) {
   sessionStorage.removeItem(SESSION);
   const base = trusted(servers, iss);
@@ -93,7 +101,7 @@ export class Session {
     if (!pending || said.get("state") !== pending.state) throw new LaunchProblem("notOurs");
     if (said.has("error")) {
       const denied = said.get("error") === "access_denied";
-      throw new LaunchProblem(denied ? "denied" : "refused", said.get("error_description") ?? said.get("error"));
+      throw denied ? new LaunchProblem("denied") : new LaunchProblem("refused", said.get("error_description") ?? said.get("error"));
     }
     if (said.has("iss") && pending.issuer && said.get("iss") !== pending.issuer) throw new LaunchProblem("notOurs");
     const given = await exchanged(pending, {

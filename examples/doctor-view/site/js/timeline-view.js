@@ -6,6 +6,9 @@ import { alert, sentence } from "./problems.js";
 import { concept, range, shown, valueOf } from "./reading.js";
 import { measurements } from "./trends.js";
 
+// Interpretations (v3 ObservationInterpretation) that need no attention: normal, negative, sensitive.
+const HARMLESS = new Set(["N", "NEG", "S"]);
+
 export class TimelineView {
   /** page: {timeline, sources, say, trend}: trend(name) opens the trend of an item. */
   constructor(element, page) {
@@ -15,6 +18,7 @@ export class TimelineView {
   /** Load some, and show them. */
   async load() {
     if (this.busy) return;
+    const pressed = document.activeElement?.id === "more";
     const { timeline, sources } = this.page;
     Object.assign(this, { busy: true, problem: null });
     this.draw();
@@ -26,6 +30,7 @@ export class TimelineView {
     }
     this.busy = false;
     this.draw();
+    if (pressed) this.element.querySelector("#more")?.focus({ preventScroll: true });
   }
 
   draw() {
@@ -133,16 +138,17 @@ export class TimelineView {
           const open = { type: "button", class: "plain", "aria-label": say("trendOf", { name }), text: name, on: { click: () => trend(name) } };
           return h(
             "tr",
-            { class: entry.void ? "void" : "" },
-            h("th", { scope: "row" }, numeric && !entry.void ? h("button", open) : name, states(entry)),
-            h("td", { text: valueOf(said) }),
-            h("td", { text: flags(said, say) }),
-            h("td", { class: "quiet", text: (said.referenceRange ?? []).map(range).filter(Boolean).join("；") }),
+            { role: "row", class: entry.void ? "void" : "" },
+            h("th", { role: "rowheader", scope: "row" }, numeric && !entry.void ? h("button", open) : name, states(entry)),
+            h("td", { role: "cell", class: alarms(said) ? "alarm" : "", text: valueOf(said) }),
+            h("td", { role: "cell", class: alarms(said) ? "alarm" : "", text: flags(said, say) }),
+            h("td", { role: "cell", class: "quiet", text: (said.referenceRange ?? []).map(range).filter(Boolean).join("；") }),
           );
         });
     });
-    const heads = ["item", "value", "flag", "usual"].map((word) => h("th", { scope: "col", text: say(word) }));
-    return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": say("kind.result") }, h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)));
+    const heads = ["item", "value", "flag", "usual"].map((word) => h("th", { role: "columnheader", scope: "col", text: say(word) }));
+    // The roles stay where a narrow screen shows rows as lines.
+    return h("table", { class: "results", role: "table", "aria-label": say("kind.result") }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), h("tbody", { role: "rowgroup" }, rows));
   }
 }
 
@@ -161,9 +167,16 @@ function lines(found) {
   return h("dl", {}, found.map(([label, text]) => h("div", {}, h("dt", { text: label }), h("dd", { text }))));
 }
 
-function flags({ interpretation }, say) {
-  const codes = (interpretation ?? []).map((each) => each.coding?.[0]?.code ?? concept(each));
-  return codes.filter((code) => code && code !== "N").map((code) => say(`flag.${code}`)).join(" ");
+function flags(said, say) {
+  return interpreted(said).filter((code) => code !== "N").map((code) => say(`flag.${code}`)).join(" ");
+}
+
+function alarms(said) {
+  return interpreted(said).some((code) => !HARMLESS.has(code));
+}
+
+function interpreted({ interpretation }) {
+  return (interpretation ?? []).map((each) => each.coding?.[0]?.code ?? concept(each)).filter(Boolean);
 }
 
 /** Return items by the year in which they are: [year, items], in their order. */
