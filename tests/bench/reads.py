@@ -28,8 +28,8 @@ from tests.bench.processes import seconds_of
 from tests.bench.serving import Served, served
 
 HOSPITAL, DATABASE, PORT = "bench", "bench_reads", 18_400
-PATIENTS, REQUESTS, ROUNDS = 24, 3_000, 3
-CONNECTIONS, WORKERS = (16, 64, 256), (1, 2)
+PATIENTS, REQUESTS, ROUNDS = 24, 6_000, 3
+CONNECTIONS, WORKERS = (16, 64, 256, 512), (1, 2)
 TIMEOUT = 60  # seconds
 Json = dict[str, Any]
 
