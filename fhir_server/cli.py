@@ -77,6 +77,7 @@ def main() -> None:
         InvalidAccount,
         AccessRefused,
         ChangedMeanwhile,
+        access.NoSuchRow,
         WeakPassword,
         LoadingBroken,
         BackupError,
