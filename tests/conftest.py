@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from fhir_server.store.embedded import running
-from tests.databases import fresh
+from tests.databases import close, fresh
 from tests.live import Live, live
 
 # No test goes beyond this machine, and each client of httpx would read all certificate authorities (30 ms).
@@ -40,9 +40,11 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of a replica set: FHIR_TEST_MONGODB_URI, or else an embedded one of this process."""
     if given := os.environ.get("FHIR_TEST_MONGODB_URI"):
         yield given
+        close(given)
         return
     with _folder(tmp_path_factory) as folder, running(folder, cache_gb=0.25) as uri:
         yield uri
+        close(uri)
 
 
 @contextmanager

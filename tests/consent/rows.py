@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def groups(folder: Path = FOLDER) -> tuple[Group, ...]:
     return tuple(_group(path) for path in sorted(folder.glob("*.yaml")))
 
 
+@cache
 def all_rows() -> tuple[Row, ...]:
     """Return all rows. Raises Unreadable if two have the same id."""
     found = [row for group in groups() for row in group.rows]
@@ -138,7 +140,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     return dict(yaml.load(path.read_text("utf-8"), Loader=_Words))
 
 
-class _Words(yaml.SafeLoader):
+class _Words(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # ten times as fast, where it is there
     """YAML without dates: 2026-01-01 is the text that FHIR writes."""
 
 

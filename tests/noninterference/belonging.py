@@ -42,13 +42,13 @@ def _members(each: Version, now: datetime) -> set[str]:
     said, rows = each.content, []
     if each.type == "Group" and said["actual"] and said.get("active", True):
         rows = [(row["entity"], row) for row in said["member"] if not row.get("inactive")]
-    if each.type == "CareTeam" and said.get("status", "active") == "active" and _covers(said, now):
+    if each.type == "CareTeam" and said.get("status", "active") == "active" and covers(said, now):
         rows = [(row["member"], row) for row in said["participant"]]
-    return {one for named, row in rows if _covers(row, now) for one in references(named)}
+    return {one for named, row in rows if covers(row, now) for one in references(named)}
 
 
 def _in_role(said: Json, user: str, now: datetime) -> bool:
-    return said.get("active", True) and _covers(said, now) and user in references(said["practitioner"])
+    return said.get("active", True) and covers(said, now) and user in references(said["practitioner"])
 
 
 def _departments(current: Mapping[str, Version], role: Json, own: str) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _wholes(current: Mapping[str, Version], part: str) -> Iterator[str]:
         yield f"Organization/{part}"
 
 
-def _covers(said: Json, now: datetime) -> bool:
+def covers(said: Json, now: datetime) -> bool:
     """Return whether the period that stands in something, if one does, covers an instant; its end is inclusive."""
     period = said.get("period", {})
     begin, end = (span(period[name], UTC) if name in period else None for name in ("start", "end"))

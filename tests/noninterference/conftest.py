@@ -12,7 +12,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from fhir_server.audit import log
+from tests.noninterference.ordered import Ordered
 from tests.noninterference.pair import Pair, pair
+from tests.noninterference.twins import twins, with_one_key
+from tests.noninterference.windows import Desks, booking
 
 USUAL, FEWEST = 30, 6
 EXAMPLES = int(os.environ.get("NONINTERFERENCE_EXAMPLES") or 0)
@@ -32,8 +36,39 @@ def share(part: int) -> settings:
     return settings(random_examples, max_examples=max(FEWEST, random_examples.max_examples // part))
 
 
+def several(part: int) -> settings:
+    """Return the settings of a test that runs one of so many examples, each as long as ten of the other tests' are."""
+    return settings(random_examples, max_examples=max(3, random_examples.max_examples // part))
+
+
 @pytest.fixture(scope="module")
 def servers(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Server A, gated, over the whole store; server B, ungated, over what one user may see."""
     with pair(mongo_uri, tmp_path_factory.mktemp("installation")) as running:
         yield running
+
+
+BACK = "https://booking.hospital.example/back"
+OPERATOR = "Practitioner/operator"
+
+
+@pytest.fixture(scope="package")
+def doors(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Twins with all doors open: for the tests of whatever is no plain interaction."""
+    more = {
+        "message_stand_in": True,
+        "consent_prompt_clients": ({"client_id": "booking", "return_urls": (BACK,)},),
+        "receiving_clients": frozenset({"Device/emr-h1", "Device/emr-h2"}),
+        "operators": frozenset({OPERATOR}),
+    }
+    with pytest.MonkeyPatch.context() as patched, twins(mongo_uri, tmp_path_factory.mktemp("doors"), **more) as running:
+        patched.setattr(log, "new_id", Ordered())
+        with_one_key(running)
+        yield running
+
+
+@pytest.fixture(scope="package")
+def desks(doors: Pair) -> Desks:
+    made = Desks(doors)
+    made.register(booking())
+    return made

@@ -5,7 +5,8 @@ Sources: FHIR R4 StructureDefinition data-absent-reason, code masked; FHIR R4 Se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -42,14 +43,23 @@ ELEMENTS: Mapping[str, tuple[tuple[str, ...], Json]] = {
     "Observation.performer": (("performer",), {"performer": [REASON]}),
     "Observation.encounter": (("encounter",), {"encounter": REASON}),
     "Observation.effective": (("effectiveDateTime", "effectivePeriod"), {"_effectiveDateTime": REASON}),
+    "Condition.subject": (("subject",), {"subject": REASON}),
+    "Condition.encounter": (("encounter",), {"encounter": REASON}),
     "Condition.code": (("code",), {"code": REASON}),
     "Condition.onset": (("onsetDateTime",), {"_onsetDateTime": REASON}),
+    "Encounter.subject": (("subject",), {"subject": REASON}),
     "Encounter.class": (("class",), {"class": REASON}),
     "Encounter.period": (("period",), {"period": REASON}),
-    "MedicationRequest.medication": (("medicationCodeableConcept",), {"medicationCodeableConcept": REASON}),
+    "MedicationRequest.subject": (("subject",), {"subject": REASON}),
+    "MedicationRequest.medication": (
+        ("medicationCodeableConcept", "medicationReference"),
+        {"medicationCodeableConcept": REASON},
+    ),
     "Appointment.start": (("start",), {"_start": REASON}),
     "Appointment.participant": (("participant",), {"participant": [REASON]}),
+    "Medication.code": (("code",), {"code": REASON}),
     "List.entry": (("entry",), {"entry": [REASON]}),
+    "Composition.encounter": (("encounter",), {"encounter": REASON}),
     "Composition.author": (("author",), {"author": [REASON]}),
     "Composition.section": (("section",), {"section": [REASON]}),
     "Consent.provision": (("provision",), {"provision": REASON}),
@@ -57,10 +67,35 @@ ELEMENTS: Mapping[str, tuple[tuple[str, ...], Json]] = {
 }
 
 
-def masked(resource: Json, elements: Iterable[str]) -> Json:
-    """Return a resource of which these elements are withheld."""
-    found = dict(resource)
-    for gone, instead in (ELEMENTS[each] for each in sorted(elements)):
-        found = {name: value for name, value in found.items() if name not in gone} | instead
+def masked(resource: Json, elements: Collection[str]) -> Json:
+    """Return a resource of which these elements are withheld, and in what it contains: with neither, the same object."""
+    found = _without(resource, elements)
+    contained = [_without(each, elements) for each in resource.get("contained", ())]
+    if any(new is not old for new, old in zip(contained, resource.get("contained", ()), strict=True)):
+        found = {**found, "contained": contained}
+    if found is resource:
+        return resource
+    lost = _named(resource) - _named(found)
+    if "contained" in found:
+        kept = [each for each in found.pop("contained") if each["id"] not in lost]
+        found |= {"contained": kept} if kept else {}
     meta = resource.get("meta", {})
-    return {**found, "meta": {**meta, "security": [*meta.get("security", ()), REDACTED]}}
+    rest = {name: value for name, value in found.items() if name != "text"}
+    return {**rest, "meta": {**meta, "security": [*meta.get("security", ()), REDACTED]}}
+
+
+def _named(resource: Json) -> set[str]:
+    """Return the ids of those contained to which the resource itself refers."""
+    outer = json.dumps({name: value for name, value in resource.items() if name != "contained"})
+    return {each["id"] for each in resource.get("contained", ()) if f'"#{each["id"]}"' in outer}
+
+
+def _without(resource: Json, elements: Collection[str]) -> Json:
+    """Return a resource without those of the elements that its type has, and without the words about it."""
+    own = sorted(each for each in elements if each.partition(".")[0] == resource["resourceType"])
+    if not own:
+        return resource
+    found = {name: value for name, value in resource.items() if name != "text"}
+    for gone, instead in (ELEMENTS[each] for each in own):
+        found = {name: value for name, value in found.items() if name not in gone} | instead
+    return found

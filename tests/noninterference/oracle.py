@@ -18,6 +18,7 @@ from fhir_server.auth.requester import Requester
 from tests.noninterference.belonging import belongs_to, facts_of
 from tests.noninterference.masks import masked
 from tests.noninterference.scoped import Way, ways
+from tests.noninterference.speaking import spoken_for
 from tests.noninterference.written import Records, Version
 
 NOW = datetime(2026, 6, 15, 12, 30, tzinfo=UTC)
@@ -98,6 +99,8 @@ class Oracle:
         self.consents: dict[str, list[Compiled]] = {}
         self._request = user.request(belongs_to(records, user.claims, NOW))
         self._facts = facts_of(records)
+        # The persons for whom the user speaks.
+        self.spoken = spoken_for(records, user.user, NOW) if user.role == "related-person" else set[str]()
         for each in records.current():
             if each.type == "Consent":
                 self._hear(each)
@@ -135,29 +138,33 @@ class Oracle:
             return False
         if not record.persons:
             return own_institution and user.purpose in TREATMENT
-        return all(self._person_allows(str(person), record, own_institution) for person in record.persons)
+        persons = [str(each) for each in record.persons if not self._is_as_own(str(each), version.type)]
+        return all(self._person_allows(each, record, own_institution) for each in persons)
 
     def shown(self, version: Version) -> Version:
         """Return a version that the user may see as it is shown: without what obligations withhold of it."""
         record = self.records.record(version)
-        persons = {str(each) for each in record.persons if not self._is_own(str(each))}
+        persons = {str(each) for each in record.persons if not self._is_as_own(str(each), version.type)}
         due = {
             obligation.element
             for person in (() if self._reports or version.type in {*DIRECTORY, *NOT_IN_COMPARTMENT} else persons)
             for compiled in self.consents.get(person, ())
             for rule in compiled.rules
             for obligation in rule.obligations
-            if obligation.element.startswith(f"{version.type}.") and rule.when.holds(record)
+            if rule.when.holds(record)
         }
-        if not due:
-            return version
         content = masked(version.content, due)
+        if content is version.content:
+            return version
         return replace(version, content=content, resource=content if version.resource else None)
 
     def _person(self, patient: str | None) -> str | None:
         return self.records.person_of(patient.removeprefix("Patient/")) if patient else None
 
-    def _is_own(self, person: str) -> bool:
+    def _is_as_own(self, person: str, type: str) -> bool:
+        """Return whether the user sees a person's records of a type as their own: Consents, of whom they speak for."""
+        if type == "Consent" and person in self.spoken:
+            return True
         return self.user.role == "patient" and person == self._person(self.user.user)
 
     def _broken(self, person: object) -> bool:
@@ -167,8 +174,6 @@ class Oracle:
         return emergency and user.patient is not None and person == self._person(user.patient)
 
     def _person_allows(self, person: str, record: Record, own_institution: bool) -> bool:
-        if self._is_own(person):
-            return True
         said = decide(self.consents.get(person, ()), record, self.mode).because
         if said in (Verdict.FORBIDS, Verdict.UNREADABLE):
             return False

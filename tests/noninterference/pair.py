@@ -183,6 +183,17 @@ def visible(oracle: Oracle) -> list[tuple[Version, bool]]:
     return found
 
 
+def _kept_for_good(store: Store) -> None:
+    """Drop the indexes by which MongoDB deletes what has ended: its clock goes on, the servers' stands still at NOW.
+
+    Once a minute it would take codes, grants and counts that hold, from one of the two servers before the other.
+    """
+    for name in store.database.list_collection_names(filter={"name": {"$regex": "^[a-z]"}}):
+        for index, said in store.database[name].index_information().items():
+            if "expireAfterSeconds" in said:
+                store.database[name].drop_index(index)
+
+
 @contextmanager
 def pair(
     mongo_uri: str, folder: Path, *, gated: bool = False, kept: type[Store] = Store, **settings: Any
@@ -205,6 +216,8 @@ def pair(
     ):
         keyring = keyring_of(a.settings)
         stores = [kept(mongo_uri, each.settings, keyring) for each in (a, b)]
+        for each in stores:
+            _kept_for_good(each)
         clients = [
             httpx.Client(base_url=f"http://127.0.0.1:{each.settings.port}/fhir/", headers={"Accept": JSON}, timeout=60)
             for each in (a, b)

@@ -23,13 +23,11 @@ from hypothesis import strategies as st
 from fhir_server.app import keyring_of
 from fhir_server.auth.accounts.account import REASONED, Account
 from fhir_server.auth.accounts.browser import name_of
-from fhir_server.auth.accounts.flows import FLOWS
 from fhir_server.auth.accounts.picking import SCOPE
 from fhir_server.auth.accounts.reception import Reception
-from fhir_server.auth.accounts.sessions import CODE, PASSWORD, SESSIONS
+from fhir_server.auth.accounts.sessions import CODE, PASSWORD
 from fhir_server.auth.requester import Role
 from fhir_server.auth.server.clients import Client, Kind
-from fhir_server.auth.server.launches import LAUNCHES
 from tests.auth.accounts.house import BACK, VERIFIER, House
 from tests.auth.accounts.house import app as chart
 from tests.auth.server.apps import KEYS, App, Desk, public
@@ -205,9 +203,6 @@ def hall(servers: Pair) -> Iterator[Hall]:
     for store, at in zip((servers.store_a, servers.store_b), (servers._client_a, servers._client_b), strict=True):
         authority = store.parts.authority(servers.a.settings, keyring)
         desks.append(store.parts.reception(servers.a.settings, keyring, authority))
-        # The servers' clock stands still; MongoDB's does not, and would drop what passes by it.
-        for name in (SESSIONS, FLOWS, LAUNCHES):
-            store.database[name].drop_index("until")
         for client in (chart("chart"), *map(emr, ORGANIZATIONS)):
             store.run(authority.clients.add(client))
         clients.append(httpx.Client(base_url=at.base_url.join("/"), timeout=60))

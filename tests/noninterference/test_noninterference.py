@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.noninterference.conftest import random_examples
+from tests.noninterference.conftest import random_examples, share
+from tests.noninterference.guardians import guarded, guardians
 from tests.noninterference.oracle import User
 from tests.noninterference.pair import Asked, Pair, visible
 from tests.noninterference.questions import Questions, users
@@ -25,6 +26,12 @@ def test_the_answer_is_that_of_a_server_that_holds_what_the_requester_may_see(
     servers: Pair, data: st.DataObject
 ) -> None:
     compare(servers, data)
+
+
+@share(3)
+@given(st.data())
+def test_the_same_for_who_speaks_for_a_child(servers: Pair, data: st.DataObject) -> None:
+    compare(servers, data, guarded, guardians)
 
 
 def test_what_one_server_of_a_process_permits_no_other_hands_out(servers: Pair) -> None:
@@ -40,11 +47,19 @@ def test_what_one_server_of_a_process_permits_no_other_hands_out(servers: Pair) 
             assert (id.encode() in gated.body, id.encode() in reference.body) == (False, True)
 
 
-def compare(servers: Pair, data: st.DataObject, made: Callable[[str], st.SearchStrategy[World]] = worlds) -> None:
-    """Ask both servers about a random world whatever a random user can ask. made: of a prefix of ids, such worlds."""
+def compare(
+    servers: Pair,
+    data: st.DataObject,
+    made: Callable[[str], st.SearchStrategy[World]] = worlds,
+    asking: Callable[[World], st.SearchStrategy[User]] = users,
+) -> None:
+    """Ask both servers about a random world whatever a random user can ask.
+
+    made: of a prefix of ids, such worlds. asking: of a world, such users.
+    """
     world = data.draw(made(servers.fresh()), label="world")
     servers.store_a.write(world)
-    user = data.draw(users(world), label="user")
+    user = data.draw(asking(world), label="user")
     questions = Questions(world, wide=user.reason is None)
     servers.store_b.hold(visible(servers.oracle(world, user)))
     token = servers.token(user)

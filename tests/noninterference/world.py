@@ -33,6 +33,7 @@ NUMBERS = tuple(first + check_character(first) for first in ("11000019800101001"
 ROLE_CODE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 FAMILIES = ("张", "王", "Smith")
 LABELLED = st.one_of(st.just([]), subset(LABELS, 2))
+RELATIONS = st.sampled_from(["MTH", "GUARD", "HPOWATT", "FRND"]).map(lambda code: [concept(ROLE_CODE, code)])
 EFFECTIVE = st.one_of(
     st.just({}),
     dates.map(lambda at: {"effectiveDateTime": at}),
@@ -212,7 +213,7 @@ class Maker:
             **self.maybe(gender=st.just("female")),
             **({"active": self.draw(st.booleans())} if self.draw(rarely) else {}),
             **({"period": self.draw(periods)} if self.draw(rarely) else {}),
-            **({"relationship": [concept(ROLE_CODE, "HPOWATT")]} if self.draw(rarely) else {}),
+            **self.maybe(relationship=RELATIONS),
         }
 
     @cached_property

@@ -19,16 +19,18 @@ import httpx
 import pytest
 from pymongo import MongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.app import Parts, assemble, keyring_of
 from fhir_server.interactions.call import Services
+from fhir_server.reindexing import definitions
 from fhir_server.reindexing.definitions import PARAMETERS
 from fhir_server.settings import Settings
 from fhir_server.store.drafts import Draft
 from fhir_server.store.ids import new_id
-from fhir_server.store.numbers import EPOCHS, NUMBERS, Outdated
+from fhir_server.store.numbers import EPOCHS, NUMBERS, Numbers, Outdated, numbers
 from tests.killed import end_transactions, named
 from tests.live import Live, free_port, live
 from tests.reindexing.test_search_parameters import OPERATOR, built, parameter, patient
@@ -147,7 +149,7 @@ def test_a_build_that_was_killed_goes_on_where_it_stopped(mongo_uri: str, databa
         assert 200 <= job["seen"] < 2_000
         assert database["Patient"].count_documents({"d": job["filing"]}) < 2_000
         # Its lease would end after some seconds.
-        database["reindexing"].update_one({}, {"$set": {"owner": "nobody", "until": job["until"].replace(year=2000)}})
+        assert database["leases"].delete_many({"_id": "reindexing"}).deleted_count == 1
         before = {each["_id"] for each in database["Patient"].find({"d": job["filing"]}, {"_id": 1})}
         marked = database["Patient"].update_one({"_id": min(before)}, {"$set": {"mark": True}}).modified_count
         with live(mongo_uri, tmp_path, database=database_name, operators=OPERATOR) as server, server.system() as client:
@@ -191,6 +193,32 @@ def test_what_was_filed_under_older_definitions_is_kept_out_of_the_store(parts: 
         assert found["d"] == 1
         for each in (slow, other):
             await each.client.close()
+
+    asyncio.run(run())
+
+
+def test_many_who_ask_at_once_learn_of_the_definitions_by_one_look(
+    parts: Callable[[], Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Numbers] = []
+
+    async def noted(database: AsyncDatabase[dict[str, Any]]) -> Numbers:
+        looked.append(await numbers(database))
+        return looked[-1]
+
+    async def run() -> None:
+        made = parts()
+        await made.ready()
+        monkeypatch.setattr(definitions, "numbers", noted)
+        await asyncio.gather(*(made.definitions.renew() for _ in range(20)))
+        assert len(looked) == 1
+        # Who asks later looks anew, and whom the fence did not let through enters again.
+        await made.database[EPOCHS].update_one(NUMBERS, {"$inc": {"heard": 1, "filing": 1}}, upsert=True)
+        await asyncio.gather(*(made.definitions.renew(entering=bool(number % 2)) for number in range(20)))
+        assert made.definitions.numbers == looked[-1] == await numbers(made.database)
+        assert made.definitions.numbers.filing == looked[0].filing + 1
+        assert len(looked) < 8
+        await made.client.close()
 
     asyncio.run(run())
 
