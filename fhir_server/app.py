@@ -18,6 +18,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
@@ -51,6 +52,7 @@ from fhir_server.pages.desk.checks import Checks
 from fhir_server.pages.messages import routes as messages
 from fhir_server.pages.my import wiring as my_pages
 from fhir_server.pages.prompt import wiring as prompts
+from fhir_server.pages.rendering import nowhere
 from fhir_server.reindexing.building import Building
 from fhir_server.reindexing.definitions import Definitions
 from fhir_server.search.types import pinyin
@@ -227,6 +229,7 @@ def create_app(settings: Settings, parts: Parts, keyring: Keyring) -> Starlette:
             Middleware(Addressed),
             Middleware(Cors, origins=authority.clients.origins, always=settings.cors_origins),
         ],
+        exception_handlers={HTTPException: nowhere},
         lifespan=lifespan,
     )
 

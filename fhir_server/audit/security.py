@@ -34,6 +34,7 @@ EVENTS: dict[str, tuple[tuple[str, str], tuple[str, str, str]]] = {
     "revocation": (ALERT, (DICOM, "110137", "User Security Attributes Changed")),
     "reuse": (ALERT, (DICOM, "110137", "User Security Attributes Changed")),
     "access-data": (ALERT, (DICOM, "110137", "User Security Attributes Changed")),
+    "access-change": (ALERT, (OURS, "access-change", "Client, account or signing key changed by the operator")),
     "launch": (AUTHENTICATION, (DICOM, "110124", "Attach")),
     "emergency-list": (LOG_USED, (OURS, "emergency-list", "Emergency accesses listed")),
     "emergency-review": (LOG_USED, (OURS, "emergency-review", "Emergency access reviewed")),

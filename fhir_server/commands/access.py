@@ -19,7 +19,7 @@ from fhir_server.auth.signed.checking import Checked, check, lines, sign
 from fhir_server.auth.signed.register import PURPOSE as ACCESS
 from fhir_server.auth.signed.register import Register
 from fhir_server.auth.signed.rows import TABLES, Document, Fault, Found, named
-from fhir_server.commands.installation import Data, Installation, opened
+from fhir_server.commands.installation import CHANGED, Data, Installation, opened, record
 from fhir_server.crypto.sealing import Unsealable
 from fhir_server.crypto.sm2 import public_pem
 from fhir_server.settings import Settings
@@ -113,7 +113,7 @@ def sign_access(drop: Drop = [], yes: Yes = False, data: Data = None) -> None:  
             typer.echo(f"{named(table, id)}\tis ended")
         if not yes:
             typer.confirm("Is this what clients and accounts may do?", abort=True)
-        left = installation.run(lambda parts: _sign(_access(installation, parts), drop, ended))
+        left = installation.run(lambda parts: _sign(installation, parts, drop, ended))
     for line in lines(left.faults):
         typer.echo(f"left out: {line}")
     typer.echo(f"{left.count - len(left.faults)} clients and accounts signed.")
@@ -143,10 +143,14 @@ async def _ended(access: Access, found: Checked, drop: list[str]) -> list[tuple[
     return others
 
 
-async def _sign(access: Access, drop: list[str], ended: list[tuple[str, str]]) -> Checked:
+async def _sign(installation: Installation, parts: Parts, drop: list[str], ended: list[tuple[str, str]]) -> Checked:
+    access = _access(installation, parts)
     for table, id in ended:
         await passing.end(access.database, access.committer, table, id)
-    return await sign(access.register, access.readable, without=drop)
+    signed = await sign(access.register, access.readable, without=drop)
+    dropped = f", without {', '.join(drop)}" if drop else ""
+    await record(parts, CHANGED, f"clients and accounts signed as they stand{dropped}")
+    return signed
 
 
 async def _listed(access: Access, found: Checked, drop: list[str]) -> list[str]:

@@ -20,8 +20,7 @@ from fhir_server.backup.purged import Purged, listed
 from fhir_server.backup.reading import Backup, without_keys
 from fhir_server.backup.reading import verify as verified
 from fhir_server.backup.restoring import restore as restored
-from fhir_server.commands.installation import Data, Installation, opened, say
-from fhir_server.commands.rotation import record
+from fhir_server.commands.installation import Data, Installation, opened, record, say
 from fhir_server.crypto import shares
 from fhir_server.crypto.custody import InFile
 from fhir_server.crypto.files import written

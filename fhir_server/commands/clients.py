@@ -69,7 +69,7 @@ def add(
         may_assert=may_assert,
         may_launch=may_launch,
     )
-    at_authority(data, lambda authority: authority.clients.add(client))
+    at_authority(data, lambda authority: authority.clients.add(client), told=f"client {id} registered")
     typer.echo(f"{id} is registered.")
     if secret:
         typer.echo(f"Its secret, shown only now: {secret}")
@@ -100,7 +100,8 @@ def remove(id: Id, data: Data = None) -> None:
     async def removed(authority: Authority) -> int:
         return await authority.remove(await _known(authority, id))
 
-    typer.echo(f"{id} is removed; {at_authority(data, removed)} grants of users ended.")
+    ended = at_authority(data, removed, told=f"client {id} removed")
+    typer.echo(f"{id} is removed; {ended} grants of users ended.")
 
 
 @app.command()
@@ -114,7 +115,7 @@ def secret(id: Id, data: Data = None) -> None:
             raise InvalidClient(f"A {client.kind} client has no secret.")
         await authority.clients.change(replace(client, secret_hash=HASHER.hash(made)))
 
-    at_authority(data, changed)
+    at_authority(data, changed, told=f"client {id} has a new secret")
     typer.echo(f"The new secret of {id}, shown only now: {made}")
 
 

@@ -13,12 +13,15 @@ import typer
 from rich.console import Console
 
 from fhir_server.app import Parts, assemble, keyring_of
+from fhir_server.audit.event import Happening
 from fhir_server.auth.server.authority import Authority
 from fhir_server.crypto.keyring import Keyring
 from fhir_server.settings import Settings
 from fhir_server.store.embedded import running
 
 T = TypeVar("T")
+# What the log calls a change to who may sign in and ask for tokens (audit/security.py).
+CHANGED = "access-change"
 
 say = Console(stderr=True)
 
@@ -81,7 +84,23 @@ def opened(settings: Settings) -> Iterator[Installation]:
         yield Installation(settings, keyring, uri)
 
 
-def at_authority(data: Path | None, work: Callable[[Authority], Awaitable[T]]) -> T:
-    """Return what work with the authorization server of an installation returns. data: the installation's folder."""
+def at_authority(data: Path | None, work: Callable[[Authority], Awaitable[T]], *, told: str | None = None) -> T:
+    """Return what work with the authorization server of an installation returns.
+
+    data: the installation's folder. told: what the log is to say that the operator has changed, if anything.
+    """
     with opened(Settings.load(data)) as installation:
-        return installation.run(lambda parts: work(installation.authority(parts)))
+
+        async def recorded(parts: Parts) -> T:
+            done = await work(installation.authority(parts))
+            if told:
+                await record(parts, CHANGED, told)
+            return done
+
+        return installation.run(recorded)
+
+
+async def record(parts: Parts, interaction: str, note: str) -> None:
+    """Store the AuditEvent of what the operator did by a command; every institution's auditors see it."""
+    use = parts.services
+    await use.audit.record(Happening(interaction, note=f"command line; {note}"), None, at=use.now())

@@ -33,7 +33,8 @@ def rotate(
 
     Tokens of `fhir-facade token` are signed by the keyring, and end by expiry alone.
     """
-    at_authority(data, lambda authority: authority.rotate(at_once=at_once))
+    how = "at once" if at_once else "the old ones stay published until their last token has expired"
+    at_authority(data, lambda authority: authority.rotate(at_once=at_once), told=f"keys of tokens rotated, {how}")
     typer.echo("New tokens are signed with new keys.")
 
 

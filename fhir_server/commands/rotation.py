@@ -10,9 +10,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fhir_server.app import Parts
-from fhir_server.audit.event import Happening
 from fhir_server.backup.changes import BACKUPS
-from fhir_server.commands.installation import Data, opened, say
+from fhir_server.commands.installation import Data, opened, record, say
 from fhir_server.commands.shares import Given, Stdin, held, key_file
 from fhir_server.crypto.keyfile import KeyFile, KeyringError, Secrets
 from fhir_server.crypto.opening import FILE
@@ -146,9 +145,3 @@ async def _taken_out(parts: Parts, file: KeyFile, older: tuple[str, ...]) -> Non
     if any(name in used for name in older):
         file.change(lambda found: replace(found, masters={**before.masters, **found.masters}))
         raise KeyringError("A key was wrapped under an older master key just now: rotate again, then --retire.")
-
-
-async def record(parts: Parts, interaction: str, note: str) -> None:
-    """Store the AuditEvent of what the operator did by a command; every institution's auditors see it."""
-    use = parts.services
-    await use.audit.record(Happening(interaction, note=f"command line; {note}"), None, at=use.now())

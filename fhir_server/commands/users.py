@@ -18,7 +18,7 @@ from fhir_server.auth.accounts.sessions import Sessions
 from fhir_server.auth.accounts.users import Kept, Users
 from fhir_server.auth.requester import Role
 from fhir_server.auth.server.authority import Authority
-from fhir_server.commands.installation import Data, Installation, opened
+from fhir_server.commands.installation import CHANGED, Data, Installation, opened, record
 from fhir_server.settings import Settings
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Office(NamedTuple):
     users: Users
     sessions: Sessions
     authority: Authority
+    parts: Parts
 
     async def found(self, login: str) -> Kept:
         """Return the account of a login name. Raises InvalidAccount."""
@@ -48,6 +49,10 @@ class Office(NamedTuple):
         await self.sessions.end_all(account)
         return await self.authority.end_all("revocation", account=account)
 
+    async def told(self, account: str, what: str) -> None:
+        """Have the log say what was changed of an account; it is named by its id, for a login name may be a person's."""
+        await record(self.parts, CHANGED, f"account {account} {what}")
+
 
 def at_office(data: Path | None, work: Callable[[Office], Awaitable[T]]) -> T:
     """Return what work with the accounts of an installation returns. data: the installation's folder."""
@@ -58,7 +63,7 @@ def at_office(data: Path | None, work: Callable[[Office], Awaitable[T]]) -> T:
 def _office(installation: Installation, parts: Parts) -> Office:
     authority = installation.authority(parts)
     desk = parts.reception(installation.settings, installation.keyring, authority)
-    return Office(desk.users, desk.sessions, authority)
+    return Office(desk.users, desk.sessions, authority, parts)
 
 
 @app.command()
@@ -99,7 +104,9 @@ def add(
 
     async def work(office: Office) -> str:
         hashed = await Passwords().hashed(password) if password else None
-        return (await office.users.add(account, password=hashed, subject=mapped)).id
+        made = (await office.users.add(account, password=hashed, subject=mapped)).id
+        await office.told(made, "made")
+        return made
 
     typer.echo(f"account {at_office(data, work)} made")
 
@@ -131,6 +138,7 @@ def disable(
     async def work(office: Office) -> int:
         id = (await office.found(login)).account.id
         await office.users.set_disabled(id, not undo)
+        await office.told(id, "enabled" if undo else "disabled")
         return 0 if undo else await office.end(id)
 
     ended = at_office(data, work)
@@ -145,6 +153,7 @@ def password(login: Login, password_stdin: Stdin = False, data: Data = None) -> 
     async def work(office: Office) -> int:
         id = (await office.found(login)).account.id
         await office.users.set_password(id, await Passwords().hashed(chosen))
+        await office.told(id, "has a new password")
         return await office.end(id)
 
     typer.echo(f"password set; {at_office(data, work)} grants ended")
@@ -157,6 +166,7 @@ def totp(login: Login, data: Data = None) -> None:
     async def work(office: Office) -> int:
         id = (await office.found(login)).account.id
         await office.users.drop_secret(id)
+        await office.told(id, "has no second factor any more")
         return await office.end(id)
 
     typer.echo(f"second factor removed; {at_office(data, work)} grants ended")
@@ -180,6 +190,7 @@ def change(
     async def work(office: Office) -> int:
         account = (await office.found(login)).account
         await office.users.change(replace(account, **told))
+        await office.told(account.id, f"changed: {', '.join(told)}")
         return await office.end(account.id)
 
     typer.echo(f"changed; {at_office(data, work)} grants ended")

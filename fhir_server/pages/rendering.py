@@ -11,7 +11,9 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from starlette.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from fhir_server.pages.words import LANGUAGES
 
@@ -50,6 +52,16 @@ def page(
     given: dict[str, object] = {"errors": (), "again": None, "signed_in": None, **values}
     body = _templates().get_template(f"{template}.html").render(t=words, words=words, **given)
     return HTMLResponse(body, status, headers={**HEADERS, "Content-Security-Policy": policy(leads_to)})
+
+
+async def nowhere(request: Request, problem: Exception) -> Response:
+    """Answer what no route leads to, or not by this method, in both languages and with the headers of a page."""
+    status, said = (problem.status_code, problem.headers) if isinstance(problem, HTTPException) else (500, None)
+    text = (
+        "没有这个页面。 There is no such page." if status == 404 else "不支持这种请求。 This request is not supported."
+    )
+    own = {**HEADERS, "Content-Security-Policy": policy(())}
+    return PlainTextResponse(text, status, headers={**own, **(said or {})})
 
 
 def policy(leads_to: Iterable[str]) -> str:

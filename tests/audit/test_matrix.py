@@ -305,6 +305,7 @@ MOVES: Mapping[str, Row] = {
     "removed after its time": Row(lambda it: it.run("audit", "expire"), USED, "log-expiry", "D", who="unknown"),
     "a backup": Row(lambda it: it.run("backup", str(it.folder / "backup")), EXPORT, "backup", "E", who="unknown"),
     "the master key": Row(lambda it: it.run("keys", "rotate-master"), ALERT, "master-key", "E", who="unknown"),
+    "keys of tokens": Row(lambda it: it.run("keys", "rotate"), ALERT, "access-change", "E", who="unknown"),
 }
 ROWS = {**DOORS, **IDENTITY, **STEPS, **PAGES, **MOVES}
 # Tested where what they need is: an app's refresh token that was stolen, rows changed behind the server's back, restoring

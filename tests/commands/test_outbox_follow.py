@@ -29,7 +29,7 @@ from tests.killed import end_transactions, named
 from tests.live import Live, live
 
 Json = dict[str, Any]
-PEOPLE = ("fa", "fb", "fc")
+PEOPLE = ("li", "sun", "wu")  # no hexadecimal digits, which ids of entries are made of
 CHANGES = 4  # of each person's Consent
 PATIENCE_SECONDS = 60
 PERSONAL = ("李患者", "13800000001", "Patient/", *(f"{each}-1" for each in PEOPLE))
@@ -170,7 +170,7 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_out_of_order(
 
 
 def test_each_entry_that_is_told_is_in_the_log_before(server: Live, mongo_uri: str) -> None:
-    (id, version), *_ = given(server, ["fb"])
+    (id, version), *_ = given(server, ["sun"])
 
     async def first(parts: Parts) -> None:
         async with aclosing(follow(parts.definitions, "logged", since=0, looked_after=None)) as told:
@@ -190,7 +190,7 @@ def test_each_entry_that_is_told_is_in_the_log_before(server: Live, mongo_uri: s
 
 def test_what_is_put_off_comes_again_later_and_holds_back_nobody_else(server: Live, mongo_uri: str) -> None:
     since = int(datetime.now(UTC).timestamp() * 1_000_000)
-    stuck, free = given(server, ["fa"])[0][0], given(server, ["fc"])[0][0]
+    stuck, free = given(server, ["li"])[0][0], given(server, ["wu"])[0][0]
 
     async def told(parts: Parts) -> tuple[list[tuple[str, int, int]], list[timedelta]]:
         seen, pauses = [], []
@@ -218,9 +218,9 @@ def test_what_is_put_off_comes_again_later_and_holds_back_nobody_else(server: Li
 
 def test_who_was_named_before_is_among_those_concerned(server: Live, mongo_uri: str) -> None:
     since = int(datetime.now(UTC).timestamp() * 1_000_000)
-    with both(server, "fb") as (_, client):
-        made = client.post("Consent", json=consent("fb", 0, ASKS, "h8")).json()
-        client.put(f"Consent/{made['id']}", json={**consent("fb", 0, "h9"), "id": made["id"]})
+    with both(server, "sun") as (_, client):
+        made = client.post("Consent", json=consent("sun", 0, ASKS, "h8")).json()
+        client.put(f"Consent/{made['id']}", json={**consent("sun", 0, "h9"), "id": made["id"]})
 
     async def told(parts: Parts) -> list[list[str]]:
         found = []
@@ -238,7 +238,7 @@ def test_what_is_no_name_and_a_reader_that_is_gone(server: Live, mongo_uri: str)
     refused = CliRunner().invoke(app, ["outbox", "follow", "$or"], env=environment(server, mongo_uri))
     assert refused.exit_code == 2
     since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    given(server, ["fa"])
+    given(server, ["li"])
     words = [sys.executable, "-m", "fhir_server", "outbox", "follow", "piped", "--once", "--since", since]
     reading, writing = os.pipe()
     os.close(reading)

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from fhir_server.auth.requester import Role
 from fhir_server.pages.my.looks import A_PAGE
 from tests.auth.accounts.house import Browser
+from tests.commands.console import console
 from tests.consent_engine.build import actor, permit
 from tests.pages.ward import Ward, number, observation
 
@@ -55,6 +56,14 @@ def test_records_of_all_institutions_count_and_each_access_once(ward: Ward) -> N
     found = rows(browser.open(PAGE))
     assert len(found) == before + 1
     assert "李医生2" in found[0]
+
+
+def test_what_a_platform_was_told_is_called_so(ward: Ward, mongo_uri: str) -> None:
+    id, settings = ward.person(), ward.server.settings
+    ward.granted(id)
+    shell = console(mongo_uri, settings.database, settings.data)
+    assert shell.run("outbox", "follow", "platform", "--since", "2020-01-01T00:00:00Z", "--once")
+    assert "告知已对接的平台" in rows(ward.signed_in(ward.account(id), PAGE))[0]
 
 
 def test_accesses_that_differ_in_their_time_alone_are_one_entry(ward: Ward) -> None:

@@ -285,6 +285,16 @@ def test_pages_are_kept_from_frames_caches_and_scripts(ward: Ward) -> None:
         assert "<script" not in browser.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/my/none", 404), ("GET", "/none", 404), ("PUT", "/my/access", 405)]
+)
+def test_so_is_what_no_route_leads_to(ward: Ward, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, f"{ward.house.origin}{path}")
+    assert (answer.status_code, {name: answer.headers[name] for name in HEADERS}) == (status, HEADERS)
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert (answer.headers.get("allow") is not None) == (status == 405)
+
+
 def test_who_has_signed_in_elsewhere_takes_the_session_along(ward: Ward) -> None:
     account = ward.account(ward.person())
     browser = ward.house.browser(account).open("/auth/my")

@@ -89,7 +89,7 @@ def lines(event: Json, names: Names, speech: Speech, zone: tzinfo) -> list[Line]
         Line("purpose", tuple(_why(event, speech))),
         Line("glass", (speech("glass_closed"),) if said.get(EMERGENCY) == (CLOSED,) else ()),
         Line("patients", tuple(patients(event))),
-        Line("context", said.get(PATIENT, ())),
+        Line("context", tuple(map(speech.context, said.get(PATIENT, ())))),
         Line("records", tuple(_records(event))),
         Line("query", tuple(line for each in queries(event) for line in query_lines(each))),
         Line("grounds", tuple(grounds(event, speech))),

@@ -30,6 +30,10 @@ class Speech(Texts):
         """Return a stated reason, or the word for one that this institution is not told."""
         return self.codes.get(f"reason|{text}", text)
 
+    def context(self, patient: str) -> str:
+        """Return the patient in context, or the word for one that this institution is not told."""
+        return self.codes.get(f"context|{patient}", patient)
+
     def basis(self, name: str) -> str:
         return self.codes.get(f"basis|{name}", name)
 

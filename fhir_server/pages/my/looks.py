@@ -18,6 +18,7 @@ from fhir_server.audit.basis import PATIENT, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, Happening, Outcome, Touched
 from fhir_server.audit.filing import NAMED
 from fhir_server.audit.links import LOG
+from fhir_server.audit.security import EXPORTED, IMPORTED
 from fhir_server.audit.told import PRIVATE
 from fhir_server.auth.gate import RequestGate
 from fhir_server.auth.requester import Role
@@ -37,6 +38,8 @@ Named = tuple[str, str]  # type and id
 A_PAGE = 40
 READ_AT_ONCE = 60
 PATIENT_ROLE = "1"
+# What records moved by a platform are called, by code of AuditEvent.type (audit/security.py).
+MOVED = {EXPORTED[0]: "sent", IMPORTED[0]: "received"}
 NEWEST_FIRST = [("at", -1), ("_id", -1)]
 BY_ID = [("_id", 1)]
 # How the log tells of a step of an authorization, and of a question for its status (consenting/).
@@ -238,7 +241,7 @@ def _look(found: Found, mine: frozenset[str], records: frozenset[Named]) -> Look
 
 
 def _did(event: Json, mine: frozenset[str]) -> str:
-    """Return what was done: a step of an authorization, a question for its status or for records, or AuditEvent.action.
+    """Return what was done: a step of an authorization, a question for its status or records, a transfer, or the action.
 
     A search that named the person, and showed nothing of them, was an attempt or asked for a number (interactions/notice.py).
     """
@@ -247,6 +250,8 @@ def _did(event: Json, mine: frozenset[str]) -> str:
         return "step"
     if any(each.endswith(STATUS) for each in queries):
         return "status"
+    if moved := MOVED.get(event.get("type", {}).get("code", "")):
+        return moved
     theirs = {("Patient", each) for each in mine}
     if not theirs.intersection(_named(event, PATIENT_ROLE)) - _unseen(event):
         told = (details_of(event) or {}).get("results", ())

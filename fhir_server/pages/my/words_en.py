@@ -93,6 +93,8 @@ TEXTS = {
     "look_C": "added",
     "look_U": "changed",
     "look_D": "deleted",
+    "look_sent": "told to a connected platform",
+    "look_received": "received from another institution",
     "look_step": "took a step of an authorization",
     "look_status": "asked whether you have given an authorization",
     "look_searched": "searched for your records: nothing was seen",

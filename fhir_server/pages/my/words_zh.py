@@ -97,6 +97,8 @@ TEXTS = {
     "look_C": "新增",
     "look_U": "修改",
     "look_D": "删除",
+    "look_sent": "告知已对接的平台",
+    "look_received": "从其他机构接收",
     "look_step": "办理授权手续",
     "look_status": "查询您是否已授权",
     "look_searched": "检索您的记录：没有看到任何内容",
