@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import platform
 import random
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def main() -> None:
         made = dict(section for part in PARTS if part in options.parts for section in PARTS[part](options, stores, uri))
     path = options.docs / "performance.md"
     before = path.read_text("utf-8") if path.is_file() else ""
-    path.write_text(page(made, before, notes(options.synthea), order=(GROWTH, READS, CONSENT, DRIVER_HEADING)), "utf-8")
+    measured = f"{date.today()} by {platform.python_implementation()} {platform.python_version()}"
+    order = (GROWTH, READS, CONSENT, DRIVER_HEADING)
+    path.write_text(page(made, before, notes(options.synthea), order=order, measured=measured), "utf-8")
     say.print(f"Written: {path}: {', '.join(made)}")
 
 
@@ -121,7 +124,7 @@ def notes(synthea: Path) -> list[str]:
     """Return how it was measured."""
     largest = len(next(iter(people(synthea))).records)
     return [
-        f"{date.today()}, {os.cpu_count()} processors that also ran MongoDB and the load generator; one worker.",
+        f"{os.cpu_count()} processors that also ran MongoDB and the load generator; one worker.",
         f"{CONNECTIONS} connections, {REQUESTS} requests in a round about {ASKED_FOR} patients in turn; each figure is the "
         f"median of {ROUNDS} rounds. The stores take turns in every round, and each row is asked unmeasured before.",
         "Every answer is gated, sealed and audited durably before it leaves; what it says was checked. Times include "

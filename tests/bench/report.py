@@ -26,10 +26,13 @@ def shown(size: int) -> str:
     return f"{size // 1_000_000} M" if size >= 1_000_000 else f"{size // 1_000} k"
 
 
-def page(sections: Mapping[str, str], before: str, notes: Sequence[str], *, order: Sequence[str]) -> str:
-    """Return docs/performance.md. sections: by heading, those measured now. before: the page, whose others stay."""
+def page(sections: Mapping[str, str], before: str, notes: Sequence[str], *, order: Sequence[str], measured: str) -> str:
+    """Return docs/performance.md.
+
+    sections: by heading, those measured now. before: the page, whose others stay. measured: when, and by what.
+    """
     kept = {part.partition("\n")[0]: part.partition("\n")[2] for part in before.split("\n## ")[1:]}
-    found = {**kept, **sections}
+    found = {**kept, **{heading: f"*Measured {measured}.*\n\n{text}" for heading, text in sections.items()}}
     lines = ["# Performance", "", "Written by `make bench`; the code is in `tests/bench/`.", ""]
     lines += [f"- {note}" for note in notes]
     parts = ["\n".join(lines), *(f"## {heading}\n\n{found[heading].strip()}" for heading in order if heading in found)]
