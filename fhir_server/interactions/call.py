@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from consent_engine.decision import Ground
 from fhir_server.audit.basis import Basis
 from fhir_server.audit.event import Happening, Touched
+from fhir_server.audit.happenings import BROKEN
 from fhir_server.audit.told import ToldLog
 from fhir_server.auth.gate import Gatekeeper, RequestGate
 from fhir_server.auth.policy import CONTEXTS
@@ -187,7 +188,7 @@ def disclosed(
         interaction,
         touched=tuple(found),
         query=query,
-        note="break-glass" if opened else REPORTED if gate.reports else None,
+        note=_basis_of_access(gate, broken=bool(opened)),
         notified=frozenset(notified),
         basis=basis_of(gate, type),
         lapsed=gate.lapsed,
@@ -221,6 +222,11 @@ def touched(type: str, document: Document, grounds: frozenset[Ground] = frozense
     return Touched(reference, custodian, tuple(document.get("pr", ())), grounds)
 
 
+def _basis_of_access(gate: RequestGate, *, broken: bool) -> str | None:
+    """Return the note of what opened records beside Consents and the own institution: an emergency, or a duty to report."""
+    return BROKEN if broken else REPORTED if gate.reports else None
+
+
 def decided(happening: Happening, gate: RequestGate, types: Sequence[str]) -> Happening:
     """Return what is to be recorded of an answer about types in which perhaps nothing was found."""
     if happening.basis:
@@ -239,7 +245,7 @@ def counted(
         "search-type",
         concerned=concerned,
         query=query,
-        note="break-glass" if opened else REPORTED if gate.reports else None,
+        note=_basis_of_access(gate, broken=bool(opened)),
         notified=opened,
         count=total,
     )

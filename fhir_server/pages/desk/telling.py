@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from fhir_server.audit.basis import CLOSED, EMERGENCY, PATIENT, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE
+from fhir_server.audit.happenings import BROKEN
 from fhir_server.human_names import shown_of
 from fhir_server.pages.desk.words import Speech
 
@@ -72,7 +73,7 @@ def row(event: Json, names: Names, speech: Speech, zone: tzinfo) -> Row:
         institution=names.get(institution, "") or institution.removeprefix("Organization/"),
         purpose=speech.purpose(_purpose(event)) if _purpose(event) else "",
         patients=tuple(patients(event)),
-        emergency="break-glass" in event.get("outcomeDesc", ""),
+        emergency=BROKEN in event.get("outcomeDesc", ""),
     )
 
 

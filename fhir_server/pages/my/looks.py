@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from fhir_server.audit.basis import PATIENT, details_of
 from fhir_server.audit.event import CONSENT_ROLE, RESOURCE_ROLE, Happening, Outcome, Touched
 from fhir_server.audit.filing import NAMED
+from fhir_server.audit.happenings import BROKEN
 from fhir_server.audit.links import LOG
 from fhir_server.audit.security import EXPORTED, IMPORTED
 from fhir_server.audit.told import PRIVATE
@@ -261,7 +262,7 @@ def _did(event: Json, mine: frozenset[str]) -> str:
 
 def _emergency(event: Json, mine: frozenset[str]) -> bool:
     """Return whether the glass was broken for this person: one event may be about others too, for whom it was not."""
-    said = "break-glass" in event.get("outcomeDesc", "")
+    said = BROKEN in event.get("outcomeDesc", "")
     context = (details_of(event) or {}).get(PATIENT, ())
     return said and any(each.removeprefix("Patient/") in mine for each in context)
 

@@ -1,4 +1,4 @@
-"""What reaches patients in the tests: the messages that the stand-in has delivered."""
+"""What reaches patients in the tests, the messages that the stand-in has delivered; and codes given back in vain."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 import time
 from typing import Any
 
+import httpx
 from pymongo import MongoClient
 
 from fhir_server.app import keyring_of
 from fhir_server.consenting.ways.box import Box
 from fhir_server.consenting.ways.transport import MESSAGES, QUEUE, Message
+from tests.consenting.world import step
 from tests.live import Live
 
 CODE = re.compile(r"验证码 (\d{6}) ")
@@ -45,3 +47,11 @@ def code_for(server: Live, uri: str, patient: str) -> str:
 def wrong(code: str) -> str:
     """Return a code that is another one."""
     return f"{(int(code) + 1) % 1_000_000:06}"
+
+
+def refused(client: httpx.Client, consent: str, code: str) -> str:
+    """Return why a code is refused."""
+    answer = step(client, consent, "verify", code=code)
+    assert answer.status_code == 422, answer.text
+    text: str = answer.json()["issue"][0]["diagnostics"]
+    return text

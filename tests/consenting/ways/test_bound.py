@@ -14,7 +14,7 @@ from pymongo import MongoClient
 
 from fhir_server.consenting.ways.codes import CODES, LAPSED, LASTING, WRONG
 from fhir_server.consenting.ways.paper import sm3
-from tests.consenting.ways.reading import code_for, wrong
+from tests.consenting.ways.reading import code_for, refused, wrong
 from tests.consenting.world import (
     ASKS,
     KEEPS,
@@ -42,13 +42,6 @@ def colleague(server: Live) -> httpx.Client:
 def system(server: Live, client: str) -> httpx.Client:
     """Return a system of the institution that asks; all are one Device, by clients of their own."""
     return server.client("system", "Device/desk", ASKS, scope="system/*.cruds", client_id=client)
-
-
-def refused(client: httpx.Client, consent: str, code: str) -> str:
-    answer = step(client, consent, "verify", code=code)
-    assert answer.status_code == 422, answer.text
-    text: str = answer.json()["issue"][0]["diagnostics"]
-    return text
 
 
 def test_a_colleague_can_neither_enter_the_code_nor_use_up_its_tries(server: Live, mongo_uri: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 from bson import BSON
 from pymongo import MongoClient
 
 from fhir_server.consenting.ways import coded, guardian
-from tests.consenting.ways.reading import code_for, code_in, messages, wrong
+from tests.consenting.ways.reading import code_for, code_in, messages, refused, wrong
 from tests.consenting.world import ASKS, KEEPS, both, doctor, done, patient, person, resident_id, said, sees, step
 from tests.consenting.world import ask as asking
 from tests.consenting.world import asked as begun
@@ -46,13 +45,6 @@ def test_a_code_by_text_message_proves_the_patients_word(server: Live, mongo_uri
         assert active["verification"][0]["extension"][0]["valueCode"] == "sms"
         assert sees(doctor_, "texted")
         assert code not in json.dumps(active)
-
-
-def refused(client: httpx.Client, consent: str, code: str) -> str:
-    answer = step(client, consent, "verify", code=code)
-    assert answer.status_code == 422, answer.text
-    text: str = answer.json()["issue"][0]["diagnostics"]
-    return text
 
 
 def test_after_five_tries_the_right_code_is_worth_nothing(server: Live, mongo_uri: str) -> None:
